@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A block of host memory that backs guest memory: RAM, ROM or video RAM, a sealed memfd.
+#pragma once
+
+#include <glib.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    uint8_t *host; // page-aligned mapping, read-write
+    size_t size;   // bytes, a multiple of 4096
+    int fd;        // memfd, sealed against resize; owned
+} RamBlock;
+
+// size: bytes, rounded up to a page. On failure NULL and error names the size (G_IO_ERROR).
+RamBlock *ram_block_new(const char *name, size_t size, GError **error);
+void ram_block_free(RamBlock *block);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RamBlock, ram_block_free)
