@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The interpreter's CPU: registers in the form that is fastest to execute on. bt-backend.c converts
+// to and from VcpuState. Shared by the files of this folder only.
+//
+// Conventions that every handler keeps:
+//  - A handler is `void h(BtCpu *cpu, const BtInsn *insn)`. It does its work and ends with
+//    BT_NEXT(cpu, insn) (a tail call to the next instruction of the block) or, where it changed
+//    control flow, mode, paging, or may have, sets cpu->rip and returns to the run loop.
+//  - While a block runs, cpu->block_rip is RIP of the block's first instruction; an instruction's
+//    own RIP is block_rip + insn->offset. cpu->rip is exact only between blocks. A handler that can
+//    fault, exit or end the block starts with BT_BEGIN(cpu, insn).
+//  - Faults leave by longjmp: bt_raise and friends never return. So a handler commits nothing
+//    (registers, flags) before its last access that can fault, and holds no lock or allocation
+//    across an access.
+#pragma once
+
+#include "engine/vcpu/bt/bt-insn.h"
+#include "engine/vcpu/bt/bt-tlb.h"
+#include "engine/vcpu/vcpu-backend.h"
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct BtVm BtVm;
+typedef struct BtBlock BtBlock;
+typedef struct BtCpu BtCpu;
+
+// Register numbers beyond the 16 of the architecture, for addressing without branches.
+enum {
+    BT_REG_ZERO = 16, // always 0
+    BT_REG_COUNT = 17,
+};
+
+// Segments 0..5 as VCPU_ES.., and one that is always flat, for addresses without segmentation.
+enum { BT_SEG_FLAT = 6, BT_SEGMENTS = 7 };
+
+typedef enum {
+    BT_MODE_REAL,    // real address mode, unreal included: 16-bit unless CS.D (then as protected)
+    BT_MODE_V86,     // virtual-8086
+    BT_MODE_PROTECTED, // 16 or 32 bits by CS.D
+    BT_MODE_COMPAT,  // long mode, CS.L = 0
+    BT_MODE_LONG,    // long mode, CS.L = 1
+} BtMode;
+
+typedef struct {
+    uint64_t base;
+    uint32_t limit;
+    uint16_t selector;
+    uint16_t access; // as VcpuSegment.access
+    bool unusable;
+    // Derived (bt_segment_update): accesses with offset + size - 1 inside [low, high] and the right
+    // bit in `allows` need no further check.
+    uint8_t allows; // BT_ALLOW_*
+    uint64_t low, high;
+} BtSegment;
+
+enum { BT_ALLOW_READ = 1, BT_ALLOW_WRITE = 2 };
+
+// Reasons to leave the block chain, polled between blocks. Set by any thread with an atomic OR.
+enum {
+    BT_REQUEST_INTERRUPT = 1 << 0, // INTR is high (level; cleared by set_interrupt(false))
+    BT_REQUEST_NMI = 1 << 1,
+    BT_REQUEST_KICK = 1 << 2,
+    BT_REQUEST_TLB_FLUSH = 1 << 3,  // the memory map changed
+    BT_REQUEST_A20 = 1 << 4,
+    BT_REQUEST_STEP = 1 << 5,   // TF is set, or a data breakpoint matched: one instruction at a time
+    BT_REQUEST_SHADOW = 1 << 6, // an interrupt shadow holds for one instruction
+};
+
+// Why a fault left a handler; the argument of longjmp.
+typedef enum {
+    BT_LEAVE_EXCEPTION = 1, // cpu->fault says which
+    BT_LEAVE_BLOCK,         // cpu->rip is right: go on at the run loop
+    BT_LEAVE_RETRY_ALONE,   // run the instruction at cpu->rip again as a block of one (it writes
+                            // into its own block)
+    BT_LEAVE_RUN,           // return from run; cpu->exit is filled
+} BtLeave;
+
+typedef struct {
+    uint8_t vector;
+    bool has_error;
+    uint32_t error;
+} BtFault;
+
+// x87, MMX, SSE, AVX. bt-fpu.c and bt-simd*.c own the fields.
+typedef struct {
+    uint8_t vector[16][64] __attribute__((aligned(64))); // XMM, YMM (ZMM later), little-endian
+    uint8_t st[8][16];  // physical registers R0..R7, 80 bits each; MMX aliases the mantissa
+    uint16_t control, status; // status holds TOP in bits 11..13
+    uint8_t tags;       // abridged: bit set = register in use (as FXSAVE)
+    uint16_t opcode;
+    uint64_t instruction_pointer, data_pointer;
+    uint16_t instruction_selector, data_selector;
+    uint32_t mxcsr;
+    uint64_t xcr0;
+    uint64_t xstate_bv; // components not in their initial state, for XSAVE's header
+} BtFpu;
+
+struct BtCpu {
+    // The hot part.
+    uint64_t gpr[BT_REG_COUNT];
+    uint64_t rip;        // exact between blocks; offset in CS
+    uint64_t block_rip;
+    const BtInsn *insn;  // the one that runs, for faults
+    uint64_t rflags_rest; // RFLAGS without CF PF AF ZF SF OF, which are lazy (bt-flags.h)
+    uint64_t flag_result, flag_aux; // bt-flags.h
+    uint32_t request;    // BT_REQUEST_*, atomic
+    uint8_t cpl;
+    uint8_t mode;        // BtMode
+    uint8_t code_bits;   // 16, 32, 64: default operand size as CS says
+    uint8_t stack_bits;  // 16, 32, 64: SS.B
+    uint8_t mmu_index;   // which TLB data accesses use (bt-tlb.h)
+    uint32_t mode_key;   // what decoded blocks depend on; part of the block's key
+    BtSegment segment[BT_SEGMENTS];
+    BtTlb *tlb;          // [BT_MMU_INDEXES]
+    uint64_t instructions; // retired
+
+    // The rest of the architecture.
+    uint64_t cr0, cr2, cr3, cr4, efer;
+    BtSegment ldtr, tr;
+    VcpuTable gdtr, idtr;
+    uint64_t dr[4], dr6, dr7;
+    uint64_t pdpte[4]; // PAE: loaded with CR3
+    uint64_t msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs_base, msr_tsc_aux;
+    uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
+    uint64_t msr_pat, msr_misc_enable, msr_mtrr_def_type, msr_mtrr_physical[16];
+    uint64_t msr_mtrr_fixed[11];
+    int64_t tsc_offset;
+    BtFpu fpu;
+    uint64_t a20_mask; // ANDed to physical addresses
+
+    // Events.
+    bool halted;
+    bool wait_for_sipi;
+    bool nmi_blocked;
+    bool nmi_pending;
+    uint8_t shadow; // interrupts (and for MOV SS also debug traps) held off for one instruction
+    BtFault fault;
+    bool delivering;       // an exception is being delivered: a second one is a double fault
+    BtFault delivered;     // what is being delivered, for the double-fault table
+    bool delivered_soft;   // INT n, INT3, INTO
+
+    jmp_buf leave;
+    VcpuExit exit;
+    unsigned index; // CPU number
+    BtVm *vm;
+    const BackendVmConfig *config;
+    VcpuStats stats;
+    void *block_cache;  // bt-cache.c
+    void *simd_private; // bt-simd.c: compiled forms
+};
+
+#define BT_NEXT(cpu, insn) return (insn)[1].handler((cpu), (insn) + 1)
+#define BT_BEGIN(cpu_, insn_) ((cpu_)->insn = (insn_))
+
+static inline uint64_t bt_insn_rip(const BtCpu *cpu, const BtInsn *insn)
+{
+    return cpu->block_rip + insn->offset;
+}
+
+// RIP after this instruction, wrapped to the code segment's width.
+static inline uint64_t bt_next_rip(const BtCpu *cpu, const BtInsn *insn)
+{
+    uint64_t rip = cpu->block_rip + insn->offset + insn->length;
+    return cpu->code_bits == 64 ? rip : cpu->code_bits == 32 ? (uint32_t)rip : (uint16_t)rip;
+}
+
+// bt-fault.c: raises an exception at the current instruction (cpu->insn, or cpu->rip between
+// blocks when cpu->insn is NULL).
+_Noreturn void bt_raise(BtCpu *cpu, unsigned vector);
+_Noreturn void bt_raise_error(BtCpu *cpu, unsigned vector, uint32_t error);
+_Noreturn void bt_raise_page_fault(BtCpu *cpu, uint64_t linear, uint32_t error);
+_Noreturn void bt_leave(BtCpu *cpu, BtLeave why);
+
+enum {
+    BT_DE = 0, BT_DB = 1, BT_NMI = 2, BT_BP = 3, BT_OF = 4, BT_BR = 5, BT_UD = 6, BT_NM = 7,
+    BT_DF = 8, BT_TS = 10, BT_NP = 11, BT_SS = 12, BT_GP = 13, BT_PF = 14, BT_MF = 16, BT_AC = 17,
+    BT_MC = 18, BT_XM = 19,
+};
+
+// bt-fault.c: delivers an interrupt or exception through the IVT or IDT; cpu->rip is what is
+// pushed. soft: INT n, INT3, INTO (DPL check). May raise.
+void bt_deliver(BtCpu *cpu, unsigned vector, bool has_error, uint32_t error, bool soft);
+
+// bt-segment.c / bt-system.c: recomputes mode, code_bits, stack_bits, mode_key, mmu_index and the
+// derived parts of segments after CR0, CR4, EFER, CS, SS, CPL or RFLAGS.VM/AC changed.
+void bt_update_mode(BtCpu *cpu);
+void bt_segment_update(BtCpu *cpu, unsigned segment);
+
+// Full RFLAGS, lazy bits computed; and the other way (bt-flags.h has the inline parts). write_mask
+// is the caller's business. Sets or clears BT_REQUEST_STEP by TF.
+uint64_t bt_rflags_get(const BtCpu *cpu);
+void bt_rflags_set(BtCpu *cpu, uint64_t rflags);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What executes guest instructions: kvm, monitor, translator, interpreter fill this table.
+//
+// Ports, MMIO, MSRs and CR8 that a backend does not handle itself go to the VmHandler in place:
+// the backend fills a VcpuExit, calls handler->exit on the vCPU's thread with no lock held, and
+// goes on when it returns. run() itself returns only for HALT, SHUTDOWN, KICK, INTERNAL_ERROR
+// (WINDOW stays inside). This keeps an instruction that makes several accesses whole.
+//
+// Interrupts: the handler's owner calls set_interrupt when the CPU's INTR input changes; when the
+// guest can take one, the backend calls handler->acknowledge for the vector.
+#pragma once
+
+#include "engine/memory/guest-memory.h"
+#include "engine/vcpu/cpuid.h"
+#include "engine/vcpu/vcpu-exit.h"
+#include "engine/vcpu/vcpu-state.h"
+
+#include <glib.h>
+
+typedef struct BackendVm BackendVm;
+typedef struct BackendVcpu BackendVcpu;
+
+typedef struct {
+    // Serves a PORT, MMIO, MSR or CR8 exit; fills what was read.
+    void (*exit)(void *opaque, unsigned cpu, VcpuExit *exit);
+    // The vector of the interrupt that the CPU now accepts, or -1 where it went away.
+    int (*acknowledge)(void *opaque, unsigned cpu);
+    void *opaque;
+} VmHandler;
+
+typedef struct {
+    GuestMemory *memory;
+    const CpuidModel *cpuid;
+    VmHandler handler;
+    // Guest TSC = (virtual ns) * tsc_hz / 1e9 + per-CPU offset. now_ns: any thread, no lock.
+    int64_t (*now_ns)(void *opaque);
+    void *now_opaque;
+} BackendVmConfig;
+
+// Counted per vCPU by the backend, read by any thread without a lock (approximate).
+typedef struct {
+    uint64_t instructions; // retired; 0 where the backend cannot know
+    uint64_t exits[VCPU_EXIT_COUNT];
+    uint64_t translations; // blocks or units formed
+    uint64_t tlb_misses;
+    uint64_t exceptions;
+    uint64_t interrupts;
+} VcpuStats;
+
+typedef struct {
+    const char *name; // "interpreter"
+    // NULL where the backend can run here, else one sentence for the user; freed by the caller.
+    char *(*probe)(void);
+    // What CPUID may offer under this backend.
+    CpuFeatureSet (*features)(void);
+
+    BackendVm *(*vm_create)(const BackendVmConfig *config, GError **error);
+    void (*vm_destroy)(BackendVm *vm); // every vCPU is destroyed; NULL is allowed
+
+    // cpu: index, which is also the initial APIC id.
+    BackendVcpu *(*vcpu_create)(BackendVm *vm, unsigned cpu, GError **error);
+    void (*vcpu_destroy)(BackendVcpu *vcpu);
+
+    // Runs until an exit that is not served in place. On the vCPU's own thread only.
+    void (*run)(BackendVcpu *vcpu, VcpuExit *ret_exit);
+
+    // On the vCPU's thread, or while it is not in run.
+    void (*get_state)(BackendVcpu *vcpu, VcpuState *ret_state, VcpuStateGroups groups);
+    // Values that the architecture forbids are refused: false and nothing changed.
+    bool (*set_state)(BackendVcpu *vcpu, const VcpuState *state, VcpuStateGroups groups);
+
+    // Any thread, no lock needed.
+    void (*set_interrupt)(BackendVcpu *vcpu, bool pending); // level of INTR
+    void (*inject_nmi)(BackendVcpu *vcpu);
+    void (*kick)(BackendVcpu *vcpu); // run returns KICK soon; remembered where not running
+    void (*set_a20)(BackendVm *vm, bool enabled); // NULL: the backend ignores A20
+    void (*stats)(BackendVcpu *vcpu, VcpuStats *ret_stats);
+    uint64_t (*tsc)(BackendVcpu *vcpu); // the guest's TSC now
+} VcpuBackendOps;
+
+extern const VcpuBackendOps vcpu_backend_interpreter;
+extern const VcpuBackendOps vcpu_backend_kvm;
