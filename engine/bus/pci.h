@@ -65,10 +65,18 @@ typedef struct PciDevice {
     uint8_t next_capability; // where the next pci_add_capability goes
 } PciDevice;
 
-// The bus on ports CF8h/CFCh (mechanism 1). route: called with the level of each INTx wire after
-// swizzling, line = 0..3 for PIRQA..PIRQD.
+// The bus on ports CF8h/CFCh (mechanism 1). pirq_base: set with the level of each wire after
+// swizzling, line = pirq_base.line + 0..3 for PIRQA..PIRQD; INTA# of slot S is PIRQ (S - 1) mod 4,
+// INTB# the next one, as SeaBIOS and the i440FX boards have it. May be {0} until the interrupt
+// router exists, which then calls pci_bus_connect.
 PciBus *pci_bus_new(const DeviceHost *host, IrqLine pirq_base);
+// NULL is allowed. Every function must be removed before.
 void pci_bus_free(PciBus *bus);
+// Where the PIRQ wires go from now on; present levels are driven at once.
+void pci_bus_connect(PciBus *bus, IrqLine pirq_base);
+// The CF8h register: saved and reset by the host bridge.
+uint32_t pci_bus_address(const PciBus *bus);
+void pci_bus_set_address(PciBus *bus, uint32_t address);
 
 // Puts a function on the bus: sets identity, BARs and masks. `device` is the opaque of all ops.
 // The PciDevice must stay where it is until pci_remove. Returns false, with error, where the slot
@@ -89,6 +97,7 @@ void pci_add_msi(PciDevice *pci);
 // be an MMIO BAR whose ops pass these spans to pci_msix_read/write.
 void pci_add_msix(PciDevice *pci, unsigned vectors, unsigned bar, uint32_t table_offset,
                   uint32_t pba_offset);
+// offset: from the start of the BAR. Size 1..8.
 uint64_t pci_msix_read(PciDevice *pci, uint32_t offset, unsigned size);
 void pci_msix_write(PciDevice *pci, uint32_t offset, unsigned size, uint64_t value);
 
@@ -111,3 +120,9 @@ void pci_config_write(PciBus *bus, uint8_t devfn, unsigned offset, unsigned size
 #define PCI_STATE_FIELDS(type, member)                                                             \
     { "pci_config", STATE_BYTES, offsetof(type, member.config), PCI_CONFIG_SIZE },                 \
     { "pci_intx", STATE_BOOL, offsetof(type, member.intx_level), 1 }
+// And one that has called pci_add_msix with `vectors` vectors. Its post_load calls pci_restore.
+#define PCI_MSIX_PENDING_BYTES(vectors) (((vectors) + 63) / 64 * 8)
+#define PCI_MSIX_STATE_FIELDS(type, member, vectors)                                               \
+    { "msix_table", STATE_POINTED, offsetof(type, member.msix_table), (vectors) * 16 },            \
+    { "msix_pending", STATE_POINTED, offsetof(type, member.msix_pending),                          \
+      PCI_MSIX_PENDING_BYTES(vectors) }
