@@ -28,7 +28,12 @@ typedef struct BlockRequest {
     // The layer's own, set and read by the driver that holds the request.
     struct BlockRequest *next;
     void *driver_data;
+    BlockDevice *device; // where it was submitted; set by block_submit
 } BlockRequest;
+
+// How the lowest file is read and written. AUTO makes a ring and falls back to threads where the
+// kernel or a sandbox refuses one; the environment's LODGE_BLOCK_IO=uring|threads overrides AUTO.
+typedef enum { BLOCK_IO_AUTO, BLOCK_IO_URING, BLOCK_IO_THREADS } BlockIoKind;
 
 typedef struct {
     uint64_t offset;
@@ -36,14 +41,15 @@ typedef struct {
     bool allocated; // false: reads as zero and takes no room
 } BlockExtent;
 
-// Options of an open. path or fd (taken over) names the lowest file.
+// Options of an open. path or fd (taken over, closed on failure too) names the lowest file.
 typedef struct {
-    const char *path;
+    const char *path;  // also the name in messages where fd is given
     int fd;            // -1 to open path
     bool read_only;
     const char *driver; // "raw", "iso" or NULL to probe; a writable image is never probed as a
                         // format that its first bytes chose (a guest could write them)
     GMutex *lock;       // taken around completions, or NULL
+    BlockIoKind io;
 } BlockOpen;
 
 typedef struct BlockDriverOps {
@@ -55,9 +61,13 @@ typedef struct BlockDriverOps {
     void (*submit)(void *driver, BlockRequest *request); // any operation
     int (*extents)(void *driver, uint64_t offset, uint64_t length, BlockExtent *ret_extents,
                    size_t max); // count, or -errno
+    // Either is NULL where the format has nothing to resize or check.
     int (*resize)(void *driver, uint64_t size);
     int (*check)(void *driver, GError **error); // problems found, or -errno
     void (*close)(void *driver);                // every request is complete
+    // Completes a request with `result` from the driver's I/O thread. NULL in a driver with a
+    // `next`, which is asked instead.
+    void (*post)(void *driver, BlockRequest *request, int result);
 } BlockDriverOps;
 
 // Opens an image and locks it (OFD lock: shared for read_only, exclusive otherwise). Errors
@@ -71,13 +81,23 @@ void block_close(BlockDevice *block);
 uint64_t block_size(const BlockDevice *block); // bytes
 bool block_read_only(const BlockDevice *block);
 const char *block_driver_name(const BlockDevice *block);
+const char *block_path(const BlockDevice *block); // as it was opened, for messages
+const char *block_io_name(const BlockDevice *block); // "io_uring" or "threads"
 
 // Any thread. A request past the end, or a write to a read-only device, completes with -EINVAL or
 // -EROFS.
 void block_submit(BlockDevice *block, BlockRequest *request);
 
-// Blocks until every request submitted before has completed. Machine lock not held.
+// Blocks until every request submitted before has completed; held ones (see below) complete with
+// -ENOSPC. Machine lock not held.
 void block_drain(BlockDevice *block);
+
+// Asks to be told when a write found no room, instead of an error to the guest: no_room is called
+// like a completion (lock held, I/O thread) and returns true to have the write held. The machine
+// pauses, a person makes room, block_retry submits what is held again. Set before the first
+// request; NULL removes it.
+void block_set_no_room(BlockDevice *block, bool (*no_room)(void *opaque), void *opaque);
+void block_retry(BlockDevice *block);
 
 int block_extents(BlockDevice *block, uint64_t offset, uint64_t length, BlockExtent *ret_extents,
                   size_t max);
