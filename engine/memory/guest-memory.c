@@ -282,6 +282,15 @@ uint8_t *guest_slot_dirty(GuestSlot *slot)
     return slot->dirty;
 }
 
+void guest_memory_sync_dirty(GuestMemory *memory)
+{
+    for (guint i = 0; i < memory->listeners->len; i++) {
+        GuestMemoryListener *l = &g_array_index(memory->listeners, GuestMemoryListener, i);
+        if (l->sync_dirty)
+            l->sync_dirty(l->opaque);
+    }
+}
+
 void guest_memory_for_each(GuestMemory *memory, void (*visit)(void *opaque, const GuestRange *range),
                            void *opaque)
 {

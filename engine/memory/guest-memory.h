@@ -46,6 +46,9 @@ typedef struct {
     void (*changed)(void *opaque, uint64_t gpa, uint64_t size);
     // Someone other than a vCPU wrote (DMA): forget decoded code for them. Any thread.
     void (*written)(void *opaque, uint64_t gpa, uint64_t size);
+    // Bring the dirty bytes up to date where writers do not set them themselves (KVM keeps its own
+    // log). May be NULL.
+    void (*sync_dirty)(void *opaque);
     void *opaque;
 } GuestMemoryListener;
 
@@ -82,8 +85,9 @@ bool guest_memory_write(GuestMemory *memory, uint64_t gpa, const void *buffer, s
 void guest_memory_written(GuestMemory *memory, uint64_t gpa, uint64_t size);
 
 // The dirty bytes of a slot with GUEST_SLOT_LOG_DIRTY (one per page, set by writers, cleared by
-// the reader with an atomic exchange), or NULL.
+// the reader with an atomic exchange), or NULL. Call guest_memory_sync_dirty before reading them.
 uint8_t *guest_slot_dirty(GuestSlot *slot);
+void guest_memory_sync_dirty(GuestMemory *memory); // machine lock held
 
 // Calls visit for each flat range in ascending order (for KVM memory slots and for dumps).
 typedef struct {

@@ -76,6 +76,7 @@ typedef struct {
     void (*set_a20)(BackendVm *vm, bool enabled); // NULL: the backend ignores A20
     void (*stats)(BackendVcpu *vcpu, VcpuStats *ret_stats);
     uint64_t (*tsc)(BackendVcpu *vcpu); // the guest's TSC now
+    uint64_t (*tsc_hz)(void); // the rate that CPUID must tell; NULL: any, 1 GHz is taken
 } VcpuBackendOps;
 
 extern const VcpuBackendOps vcpu_backend_interpreter;
