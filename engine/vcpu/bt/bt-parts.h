@@ -22,6 +22,10 @@ void bt_cache_create(BtCpu *cpu);
 void bt_cache_destroy(BtCpu *cpu);
 void bt_cache_forget(BtCpu *cpu);
 
+// A store to [physical, physical + size) would change the block that runs now, which is longer than
+// one instruction: the slow path then leaves with BT_LEAVE_RETRY_ALONE before it writes.
+bool bt_block_hit(const BtCpu *cpu, uint64_t physical, unsigned size);
+
 // ---- bt-fpu.c, bt-simd.c ----
 
 void bt_simd_create(BtCpu *cpu);
