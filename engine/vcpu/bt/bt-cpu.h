@@ -83,18 +83,21 @@ typedef struct {
     uint32_t error;
 } BtFault;
 
-// x87, MMX, SSE, AVX. bt-fpu.c and bt-simd*.c own the fields.
+// x87, MMX, SSE, AVX. bt-fpu.c, bt-x87*.c, bt-simd*.c and bt-xsave.c own the fields; others go
+// through bt-fpu.h. The alignment makes BtCpu's 64: allocate it with aligned_alloc.
 typedef struct {
     uint8_t vector[16][64] __attribute__((aligned(64))); // XMM, YMM (ZMM later), little-endian
     uint8_t st[8][16];  // physical registers R0..R7, 80 bits each; MMX aliases the mantissa
-    uint16_t control, status; // status holds TOP in bits 11..13
+    uint16_t control, status; // status holds TOP in bits 11..13, ES and B kept up to date
     uint8_t tags;       // abridged: bit set = register in use (as FXSAVE)
+    uint8_t gate;       // BT_GATE_* (bt-fpu.h): which instruction classes may run now
+    bool live;          // the host's MXCSR is the guest's, all masked; its flags are the newer
     uint16_t opcode;
     uint64_t instruction_pointer, data_pointer;
     uint16_t instruction_selector, data_selector;
     uint32_t mxcsr;
     uint64_t xcr0;
-    uint64_t xstate_bv; // components not in their initial state, for XSAVE's header
+    uint8_t buffer[64] __attribute__((aligned(32))); // memory operands that RAM cannot serve
 } BtFpu;
 
 struct BtCpu {

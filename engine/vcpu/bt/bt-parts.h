@@ -3,6 +3,7 @@
 // creation and destruction of each part's private data, and the steps that the run loop calls.
 #pragma once
 
+#include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-vm.h"
 
 #include <glib.h>
@@ -26,15 +27,11 @@ void bt_cache_forget(BtCpu *cpu);
 // one instruction: the slow path then leaves with BT_LEAVE_RETRY_ALONE before it writes.
 bool bt_block_hit(const BtCpu *cpu, uint64_t physical, unsigned size);
 
-// ---- bt-fpu.c, bt-simd.c ----
-
-void bt_simd_create(BtCpu *cpu);
-void bt_simd_destroy(BtCpu *cpu);
-void bt_fpu_reset(BtCpu *cpu); // as after RESET; XCR0 = 1
-// The XSAVE image in standard form, as VcpuState.xsave. set: false and nothing changed where
-// MXCSR or the header is not valid.
-void bt_fpu_get(const BtCpu *cpu, uint8_t image[VCPU_XSAVE_SIZE]);
-bool bt_fpu_set(BtCpu *cpu, const uint8_t image[VCPU_XSAVE_SIZE]);
+// ---- bt-fpu.c, bt-simd.c: see bt-fpu.h ----
+//
+// bt_simd_create, bt_simd_destroy, bt_fpu_reset, bt_fpu_get, bt_fpu_set, and what others have to
+// call: bt_fpu_update after CR0, CR4 or XCR0 changed, bt_fpu_leave before code outside of this
+// folder runs, bt_simd_flushed when the block cache emptied itself.
 
 // ---- bt-fault.c: steps of the run loop ----
 

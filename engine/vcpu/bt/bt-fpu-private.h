@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What bt-fpu.c, bt-x87*.c, bt-simd*.c and bt-xsave.c share among themselves.
+#pragma once
+
+#include "engine/vcpu/bt/bt-fpu.h"
+#include "engine/vcpu/bt/bt-registers.h"
+
+enum {
+    BT_MXCSR_FLAGS = 0x3f,
+    BT_MXCSR_DAZ = 1 << 6,
+    BT_MXCSR_UM = 1 << 11,
+    BT_MXCSR_ALL_MASKED = 0x1f80,
+    BT_MXCSR_FTZ = 1 << 15,
+};
+
+// The x87 status word.
+enum {
+    BT_X87_IE = 1 << 0,
+    BT_X87_DE = 1 << 1,
+    BT_X87_ZE = 1 << 2,
+    BT_X87_OE = 1 << 3,
+    BT_X87_UE = 1 << 4,
+    BT_X87_PE = 1 << 5,
+    BT_X87_EXCEPTIONS = 0x3f,
+    BT_X87_SF = 1 << 6,
+    BT_X87_ES = 1 << 7,
+    BT_X87_C0 = 1 << 8,
+    BT_X87_C1 = 1 << 9,
+    BT_X87_C2 = 1 << 10,
+    BT_X87_TOP_SHIFT = 11,
+    BT_X87_C3 = 1 << 14,
+    BT_X87_BUSY = 1 << 15,
+};
+
+enum { BT_XSAVE_HEADER_OFFSET = 512, BT_XSAVE_AVX_OFFSET = 576 };
+
+static inline unsigned bt_x87_top(const BtFpu *fpu)
+{
+    return fpu->status >> BT_X87_TOP_SHIFT & 7;
+}
+
+// Makes the host's MXCSR the guest's (all masked).
+void bt_fpu_enter(BtCpu *cpu);
+// Makes fpu.mxcsr complete: adds the flags that the host collected.
+void bt_fpu_collect(BtCpu *cpu);
+// LDMXCSR and the like; reserved bits were checked.
+void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value);
+// The state after FNINIT; registers keep their contents.
+void bt_fpu_init_x87(BtFpu *fpu);
+// ES and B from the flags and masks, after either changed.
+void bt_x87_update_summary(BtFpu *fpu);

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The FPU state as a whole: creation, reset, conversion, and which instruction classes the control
+// registers let run. Instructions are in bt-x87*.c, bt-simd*.c and bt-xsave.c.
+#pragma once
+
+#include "engine/vcpu/bt/bt-cpu.h"
+
+#include <glib.h>
+
+// BtFpu.gate: a class runs only while its bit is set; bt_fpu_update derives them. The _FP bits also
+// say that the host's MXCSR is the guest's and that every exception in it is masked, so that a
+// host instruction can be run without a look at the flags.
+enum {
+    BT_GATE_SSE = 1 << 0,    // CR0.EM = 0, CR0.TS = 0, CR4.OSFXSR = 1
+    BT_GATE_SSE_FP = 1 << 1,
+    BT_GATE_AVX = 1 << 2,    // CR4.OSXSAVE = 1, XCR0 bits 1 and 2, CR0.TS = 0
+    BT_GATE_AVX_FP = 1 << 3,
+    BT_GATE_MMX = 1 << 4,    // CR0.EM = 0, CR0.TS = 0
+    BT_GATE_X87 = 1 << 5,    // the same, but #NM for both
+};
+
+#define BT_XCR0_MASK UINT64_C(7) // x87, SSE, AVX
+#define BT_MXCSR_MASK 0xffffu
+#define BT_MXCSR_DEFAULT 0x1f80u
+
+// The executable memory that compiled SIMD forms take, one block for each CPU. Creation needs
+// memfd_create and an executable mapping; nothing later does. Destroying twice is allowed.
+bool bt_simd_create(BtCpu *cpu, GError **error);
+void bt_simd_destroy(BtCpu *cpu);
+
+// RESET (SDM vol. 3A, table 9-1); INIT keeps the state.
+void bt_fpu_reset(BtCpu *cpu);
+
+// After CR0, CR4 or XCR0 changed (bt_update_mode, XSETBV, set_state).
+void bt_fpu_update(BtCpu *cpu);
+
+// Gives the host its own MXCSR back. Before code outside of this folder runs on the vCPU's thread
+// (exits served in place) and before run returns.
+void bt_fpu_leave_slow(BtCpu *cpu);
+static inline void bt_fpu_leave(BtCpu *cpu)
+{
+    if (cpu->fpu.live)
+        bt_fpu_leave_slow(cpu);
+}
+
+// No decoded block of this CPU exists any more: compiled forms may go. To be called by the block
+// cache when it empties itself, which it also does when bt_simd_wants_flush says so.
+void bt_simd_flushed(BtCpu *cpu);
+bool bt_simd_wants_flush(const BtCpu *cpu);
+
+// The state as an XSAVE area in standard form with the 64-bit legacy layout, as VcpuState.xsave.
+// set: false and nothing changed where MXCSR or the header is not valid.
+void bt_fpu_get(const BtCpu *cpu, uint8_t image[VCPU_XSAVE_SIZE]);
+bool bt_fpu_set(BtCpu *cpu, const uint8_t image[VCPU_XSAVE_SIZE]);
+
+// Whether XCR0 may take the value (SDM vol. 1, 13.3).
+static inline bool bt_xcr0_valid(uint64_t value)
+{
+    return (value & 1) && !(value & ~BT_XCR0_MASK) && (value & 6) != 4;
+}
