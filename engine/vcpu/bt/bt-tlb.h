@@ -29,8 +29,7 @@ typedef struct {
     uint64_t physical; // page address, for the slow path
     uint64_t slow;     // the linear page that `may` speaks of: translated, tags given or withheld
     uint32_t may;      // BT_TLB_MAY_*
-    uint32_t reserved;
-} BtTlbEntry;
+} __attribute__((aligned(64))) BtTlbEntry;
 
 _Static_assert(sizeof(BtTlbEntry) == 64, "indexed by a shift");
 
