@@ -29,7 +29,8 @@ typedef struct BtCpu BtCpu;
 // Register numbers beyond the 16 of the architecture, for addressing without branches.
 enum {
     BT_REG_ZERO = 16, // always 0
-    BT_REG_COUNT = 17,
+    BT_REG_RIP = 17,  // block_rip: base of RIP-relative operands
+    BT_REG_COUNT = 18,
 };
 
 // Segments 0..5 as VCPU_ES.., and one that is always flat, for addresses without segmentation.
@@ -71,7 +72,7 @@ enum {
 // Why a fault left a handler; the argument of longjmp.
 typedef enum {
     BT_LEAVE_EXCEPTION = 1, // cpu->fault says which
-    BT_LEAVE_BLOCK,         // cpu->rip is right: go on at the run loop
+    BT_LEAVE_BLOCK,         // the instruction is complete and cpu->rip right: go on at the run loop
     BT_LEAVE_RETRY_ALONE,   // run the instruction at cpu->rip again as a block of one (it writes
                             // into its own block)
     BT_LEAVE_RUN,           // return from run; cpu->exit is filled
@@ -102,22 +103,35 @@ typedef struct {
 
 struct BtCpu {
     // The hot part.
-    uint64_t gpr[BT_REG_COUNT];
+    union {
+        uint64_t gpr[BT_REG_COUNT];
+        struct {
+            uint64_t gpr_and_zero[17];
+            uint64_t block_rip; // gpr[BT_REG_RIP]
+        };
+    };
     uint64_t rip;        // exact between blocks; offset in CS
-    uint64_t block_rip;
     const BtInsn *insn;  // the one that runs, for faults
-    uint64_t rflags_rest; // RFLAGS without CF PF AF ZF SF OF, which are lazy (bt-flags.h)
-    uint64_t flag_result, flag_aux; // bt-flags.h
+    const BtTlb *data_tlb; // &tlb[mmu_index]; kept by the run loop
+    uint64_t flat_mask;  // what addresses in a flat segment wrap to; kept by the run loop
+    uint64_t rip_mask;   // what RIP wraps to: code_bits; kept by the run loop
+    uint64_t chain_key;  // bt-block.h
+    BtBlock *block;      // the one that runs, or NULL between blocks
+    BtBlock **link;      // where the run loop notes the next block, or NULL
+    BtBlock **jump_cache; // bt-cache.c: by linear address
+    uint16_t flags_status; // CF PF AF ZF SF OF in the form of bt-flags.h
+    uint32_t request_mask; // requests that can be served now; kept by the run loop
     uint32_t request;    // BT_REQUEST_*, atomic
+    uint64_t rflags_rest; // RFLAGS without CF PF AF ZF SF OF (bt-flags.h)
     uint8_t cpl;
     uint8_t mode;        // BtMode
     uint8_t code_bits;   // 16, 32, 64: default operand size as CS says
     uint8_t stack_bits;  // 16, 32, 64: SS.B
     uint8_t mmu_index;   // which TLB data accesses use (bt-tlb.h)
-    uint32_t mode_key;   // what decoded blocks depend on; part of the block's key
+    uint32_t mode_key;   // what decoded blocks depend on (bt-block.h); kept by the run loop
     BtSegment segment[BT_SEGMENTS];
     BtTlb *tlb;          // [BT_MMU_INDEXES]
-    uint64_t instructions; // retired
+    uint64_t instructions; // retired; while a block runs, all of that block's are counted already
 
     // The rest of the architecture.
     uint64_t cr0, cr2, cr3, cr4, efer;
@@ -151,10 +165,27 @@ struct BtCpu {
     const BackendVmConfig *config;
     VcpuStats stats;
     void *block_cache;  // bt-cache.c
+    const BtInsn *next;  // builds without tail calls: what to run next
+    bool alone;          // the next block is one instruction (BT_LEAVE_RETRY_ALONE)
+    bool stepping, stepping_tf; // bt_debug_after is due; RFLAGS.TF before the instruction
+    uint32_t chain_limit; // CS limit that chain_key was made for
     void *simd_private; // bt-simd.c: compiled forms
 };
 
-#define BT_NEXT(cpu, insn) return (insn)[1].handler((cpu), (insn) + 1)
+// The next instruction of the block: a tail call where the compiler makes one (bt-interp.c checks
+// nothing: a build without them would run out of stack), else a note for the run loop.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define BT_TAIL_CALLS 1
+#define BT_RUN(cpu, insn) return (insn)->handler((cpu), (insn))
+#else
+#define BT_TAIL_CALLS 0
+#define BT_RUN(cpu, insn)                                                                          \
+    do {                                                                                           \
+        (cpu)->next = (insn);                                                                      \
+        return;                                                                                    \
+    } while (0)
+#endif
+#define BT_NEXT(cpu, insn) BT_RUN((cpu), (insn) + 1)
 #define BT_BEGIN(cpu_, insn_) ((cpu_)->insn = (insn_))
 
 static inline uint64_t bt_insn_rip(const BtCpu *cpu, const BtInsn *insn)
@@ -165,8 +196,7 @@ static inline uint64_t bt_insn_rip(const BtCpu *cpu, const BtInsn *insn)
 // RIP after this instruction, wrapped to the code segment's width.
 static inline uint64_t bt_next_rip(const BtCpu *cpu, const BtInsn *insn)
 {
-    uint64_t rip = cpu->block_rip + insn->offset + insn->length;
-    return cpu->code_bits == 64 ? rip : cpu->code_bits == 32 ? (uint32_t)rip : (uint16_t)rip;
+    return (cpu->block_rip + insn->offset + insn->length) & cpu->rip_mask;
 }
 
 // bt-fault.c: raises an exception at the current instruction (cpu->insn, or cpu->rip between
@@ -186,8 +216,9 @@ enum {
 // pushed. soft: INT n, INT3, INTO (DPL check). May raise.
 void bt_deliver(BtCpu *cpu, unsigned vector, bool has_error, uint32_t error, bool soft);
 
-// bt-segment.c / bt-system.c: recomputes mode, code_bits, stack_bits, mode_key, mmu_index and the
-// derived parts of segments after CR0, CR4, EFER, CS, SS, CPL or RFLAGS.VM/AC changed.
+// bt-segment.c / bt-system.c: recomputes mode, code_bits, stack_bits, mmu_index and the derived
+// parts of segments after CR0, CR4, EFER, CS, SS, CPL or RFLAGS.VM/AC changed. mode_key and what
+// else depends on these follow at the run loop, so a handler that calls this must end its block.
 void bt_update_mode(BtCpu *cpu);
 void bt_segment_update(BtCpu *cpu, unsigned segment);
 

@@ -31,6 +31,10 @@ static inline uint64_t bt_linear(BtCpu *cpu, unsigned segment, uint64_t offset, 
     return (uint32_t)(offset + s->base);
 }
 
+// The inline part below compares the page of the access's last byte with the entry of its first
+// byte: an entry never holds another page than one of its own index, so an access over the page's
+// end takes the slow path with the same compare. Tags are canonical, so a hit needs no such check.
+
 // Slow paths. size 1, 2, 4, 8. mmu: BT_MMU_*. May raise or exit.
 uint64_t bt_read_slow(BtCpu *cpu, uint64_t linear, unsigned size, unsigned mmu);
 void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, unsigned mmu);
@@ -39,8 +43,7 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
     static inline uint##bits##_t bt_read_linear##bits(BtCpu *cpu, uint64_t linear, unsigned mmu)   \
     {                                                                                              \
         const BtTlbEntry *e = &cpu->tlb[mmu].entry[linear >> 12 & (BT_TLB_SIZE - 1)];              \
-        if (__builtin_expect(e->read == (linear & ~UINT64_C(0xfff)) &&                             \
-                                 (linear & 0xfff) <= 0x1000 - bits / 8, 1)) {                      \
+        if (__builtin_expect(e->read == ((linear + bits / 8 - 1) & ~UINT64_C(0xfff)), 1)) {       \
             uint##bits##_t value;                                                                  \
             memcpy(&value, (const void *)(linear + e->addend), sizeof value);                      \
             return value;                                                                          \
@@ -51,8 +54,7 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
                                              unsigned mmu)                                         \
     {                                                                                              \
         const BtTlbEntry *e = &cpu->tlb[mmu].entry[linear >> 12 & (BT_TLB_SIZE - 1)];              \
-        if (__builtin_expect(e->write == (linear & ~UINT64_C(0xfff)) &&                            \
-                                 (linear & 0xfff) <= 0x1000 - bits / 8, 1)) {                      \
+        if (__builtin_expect(e->write == ((linear + bits / 8 - 1) & ~UINT64_C(0xfff)), 1)) {      \
             memcpy((void *)(linear + e->addend), &value, sizeof value);                            \
             return;                                                                                \
         }                                                                                          \
@@ -101,7 +103,8 @@ void bt_system_write(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 uint64_t bt_physical_read(BtCpu *cpu, uint64_t physical, unsigned size);
 void bt_physical_write(BtCpu *cpu, uint64_t physical, unsigned size, uint64_t value);
 
-// bt-mmu.c: drops translations. linear: one page, global pages included.
+// bt-mmu.c: drops translations. linear: one page, global pages included. Each adds BT_CHAIN_EPOCH
+// (bt-block.h) to cpu->chain_key, so that no block is entered by way of an old translation.
 void bt_tlb_flush_all(BtCpu *cpu);
 void bt_tlb_flush_non_global(BtCpu *cpu);
 void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear);
@@ -115,8 +118,6 @@ static inline uint64_t bt_effective_address(const BtCpu *cpu, const BtInsn *insn
 {
     uint64_t a = cpu->gpr[insn->base] + (cpu->gpr[insn->index] << insn->scale) +
                  (uint64_t)insn->displacement;
-    if (insn->rip_relative)
-        a += cpu->block_rip + insn->offset + insn->length;
     return insn->address_bits == 64 ? a : insn->address_bits == 32 ? (uint32_t)a : (uint16_t)a;
 }
 

@@ -14,7 +14,8 @@
 // is here. On entry it looks at cpu->halted, cpu->wait_for_sipi and cpu->request.
 void bt_run(BtCpu *cpu);
 
-// The page generations of a machine. limit: as GuestMemory's.
+// The page generations of a machine, its locks, and its listener at vm->config.memory, which must
+// be set. limit: as GuestMemory's.
 bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error);
 void bt_vm_finish(BtVm *vm);
 

@@ -20,9 +20,9 @@ enum {
 
 // A tag is the linear page's address, or BT_TLB_NONE with anything else that makes the compare
 // fail: pages that are MMIO, hold decoded code (write), are dirty-logged and clean (write), or
-// under a breakpoint, all take the slow path.
+// under a breakpoint, all take the slow path. 64 bytes: one cache line, and a shift to index with.
 typedef struct {
-    uint64_t read;
+    uint64_t read __attribute__((aligned(64)));
     uint64_t write;
     uint64_t execute;
     uintptr_t addend; // host address = linear + addend

@@ -2,13 +2,16 @@
 // What the vCPUs of one machine share in this backend: the memory map, and which physical pages
 // hold decoded code.
 //
-// Invalidation: every page with decoded code has a generation, bumped by whoever writes to it (a
-// vCPU in its slow path, because such a page has no write entry in any TLB; a device through the
-// memory listener). A block notes the generations of its (one or two) pages when it is decoded and
-// is dropped when they differ, which the run loop checks at each block's entry. A vCPU that decodes
-// the first block of a page first marks the page, then removes the write entries that other vCPUs
-// hold for it (bt_vm_protect_page), then decodes: a store is either before the decoding or bumps
-// the generation.
+// Invalidation: every page has a generation and 64 bits that say which of its 64-byte granules hold
+// decoded code. Whoever writes to such a page (a vCPU in its slow path, because the page has no
+// write entry in any TLB; a device through the memory listener) calls bt_vm_code_written after the
+// store; where it hit a granule with code, the generation moves on and all bits go. A block notes
+// the generations of its (one or two) pages before it is decoded and is dropped, or compared with
+// memory again, when they differ, which is looked at on each entry to a block. A vCPU that decodes
+// notes the generation, sets the bits, removes the write entries that vCPUs hold for the page
+// (bt_vm_protect_page), then reads the bytes: a store is either before the decoding or bumps the
+// generation. (Known gap: a store of another vCPU that has passed its TLB compare at that moment and
+// is then suspended.)
 #pragma once
 
 #include "engine/vcpu/bt/bt-cpu.h"
@@ -22,17 +25,34 @@ struct BtVm {
     BtCpu *cpu[BT_MAX_CPUS];
     unsigned cpu_count;
     uint64_t page_count;      // guest-physical pages below the map's limit that can hold RAM
-    uint32_t *code_generation; // per page: 0 = no code, else the generation (sparse mapping)
+    uint32_t *code_generation; // per page (sparse mapping)
+    uint64_t *code_granules;   // per page: a bit per 64 bytes with decoded code (sparse mapping)
+    uint8_t *code_regions;     // per 2 MiB: not 0 where a page ever held code
     pthread_mutex_t atomic_lock; // split or MMIO locked instructions
-    pthread_mutex_t tlb_lock;    // TLB fills against bt_vm_protect_page
+    pthread_mutex_t tlb_lock;    // TLB fills and cpu[] against bt_vm_protect_page
+    GuestMemoryListener listener; // bt-vm.c
     uint64_t a20_mask;
 };
 
-// Marks the page as holding code and removes every vCPU's write entries for it.
-void bt_vm_protect_page(BtVm *vm, uint64_t physical);
+// Marks the bytes as holding code and removes every vCPU's write entries for the page they are in.
+// [physical, physical + size) is within one page. Returns the page's generation, read before.
+uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size);
 
-// Someone wrote [physical, physical + size): bumps generations of pages with code. Any thread.
+// Someone wrote [physical, physical + size): bumps generations where there was code. Any thread.
 void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size);
+
+// A vCPU is about to write there (within one page that has code): leaves with BT_LEAVE_RETRY_ALONE
+// where the bytes belong to the block that is running.
+void bt_vm_check_own_block(BtCpu *cpu, uint64_t physical, unsigned size);
+
+// Stores to this page must go through bt_vm_code_written: no write entry in a TLB. With tlb_lock
+// held where the answer decides about an entry.
+static inline bool bt_vm_page_has_code(const BtVm *vm, uint64_t physical)
+{
+    uint64_t page = physical >> 12;
+    return page < vm->page_count &&
+           __atomic_load_n(&vm->code_granules[page], __ATOMIC_ACQUIRE) != 0;
+}
 
 static inline uint32_t bt_vm_code_generation(const BtVm *vm, uint64_t physical)
 {
