@@ -48,7 +48,8 @@ static char *backend_probe(void)
         close(vm);
     close(fd);
     if (version != 12 || user_memory <= 0)
-        return g_strdup_printf("/dev/kvm speaks version %d of its interface, 12 is needed", version);
+        return g_strdup_printf("/dev/kvm speaks version %d of its interface, 12 is needed",
+                               version);
     if (msrs <= 0)
         return g_strdup("/dev/kvm cannot hand over MSR accesses (Linux 5.10 or later is needed)");
     if (vm < 0)
