@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See vm-folder.h.
+#include "engine/config/vm-folder.h"
+
+#include <errno.h>
+#include <gio/gio.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+char *vm_folder_root(void)
+{
+    const char *home = g_getenv("LODGE_HOME");
+    if (home && *home)
+        return g_canonicalize_filename(home, NULL);
+    return g_build_filename(g_get_user_data_dir(), "lodge", NULL);
+}
+
+bool vm_name_check(const char *name, GError **error)
+{
+    bool good = *name && *name != '.' && *name != '-' && strlen(name) <= 64 &&
+                g_utf8_validate(name, -1, NULL) && !strchr(name, '/');
+    for (const char *p = name; *p && good; p++)
+        good = (unsigned char)*p >= 0x20 && *p != 0x7f;
+    if (!good)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "\"%s\" cannot be a machine's name; it must have 1 to 64 bytes, no slash, and "
+                    "not begin with a dot or a dash", name);
+    return good;
+}
+
+static char *folder_of(const char *name)
+{
+    g_autofree char *root = vm_folder_root();
+    g_autofree char *file = g_strconcat(name, VM_FOLDER_SUFFIX, NULL);
+    return g_build_filename(root, file, NULL);
+}
+
+char *vm_folder_find(const char *name, GError **error)
+{
+    if (!vm_name_check(name, error))
+        return NULL;
+    g_autofree char *folder = folder_of(name);
+    g_autofree char *config = g_build_filename(folder, VM_CONFIG_FILE, NULL);
+    if (!g_file_test(config, G_FILE_TEST_IS_REGULAR)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "there is no machine %s; lodgectl list shows those there are", name);
+        return NULL;
+    }
+    return g_steal_pointer(&folder);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return g_utf8_collate(*(const char *const *)a, *(const char *const *)b);
+}
+
+char **vm_folder_list(void)
+{
+    g_autofree char *root = vm_folder_root();
+    g_autoptr(GDir) dir = g_dir_open(root, 0, NULL);
+    GPtrArray *names = g_ptr_array_new();
+    for (const char *file; dir && (file = g_dir_read_name(dir));) {
+        if (*file == '.' || !g_str_has_suffix(file, VM_FOLDER_SUFFIX))
+            continue;
+        g_autofree char *config = g_build_filename(root, file, VM_CONFIG_FILE, NULL);
+        if (g_file_test(config, G_FILE_TEST_IS_REGULAR))
+            g_ptr_array_add(names, g_strndup(file, strlen(file) - strlen(VM_FOLDER_SUFFIX)));
+    }
+    g_ptr_array_sort(names, compare_names);
+    g_ptr_array_add(names, NULL);
+    return (char **)g_ptr_array_free(names, FALSE);
+}
+
+static bool exists_error(const char *name, GError **error)
+{
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS,
+                "there is a machine %s already; choose another name, or delete it first", name);
+    return false;
+}
+
+char *vm_folder_prepare(const char *name, GError **error)
+{
+    if (!vm_name_check(name, error))
+        return NULL;
+    g_autofree char *folder = folder_of(name);
+    if (g_file_test(folder, G_FILE_TEST_EXISTS)) {
+        exists_error(name, error);
+        return NULL;
+    }
+    g_autofree char *root = vm_folder_root();
+    if (g_mkdir_with_parents(root, 0700) < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                    "%s cannot be made: %s; set LODGE_HOME to a folder that you may write to", root,
+                    g_strerror(errno));
+        return NULL;
+    }
+    char *prepared = g_build_filename(root, ".new-XXXXXX", NULL);
+    if (!g_mkdtemp_full(prepared, 0700)) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                    "%s takes no new machine: %s", root, g_strerror(errno));
+        g_free(prepared);
+        return NULL;
+    }
+    return prepared;
+}
+
+char *vm_folder_commit(const char *prepared, const char *name, GError **error)
+{
+    g_autofree char *folder = folder_of(name);
+    // rename replaces only an empty folder, so a machine that appeared meanwhile is safe.
+    if (g_rename(prepared, folder) < 0) {
+        int code = errno;
+        vm_folder_discard(prepared);
+        if (code == ENOTEMPTY || code == EEXIST)
+            exists_error(name, error);
+        else
+            g_set_error(error, G_IO_ERROR, g_io_error_from_errno(code), "%s cannot be made: %s",
+                        folder, g_strerror(code));
+        return NULL;
+    }
+    return g_steal_pointer(&folder);
+}
+
+// Errors are left for the last rmdir to report.
+static void remove_tree(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return;
+    if (!S_ISDIR(st.st_mode)) {
+        g_unlink(path);
+        return;
+    }
+    GDir *dir = g_dir_open(path, 0, NULL);
+    for (const char *name; dir && (name = g_dir_read_name(dir));) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+        remove_tree(child);
+    }
+    if (dir)
+        g_dir_close(dir);
+    g_rmdir(path);
+}
+
+void vm_folder_discard(const char *prepared)
+{
+    remove_tree(prepared);
+}
+
+bool vm_folder_delete(const char *folder, GError **error)
+{
+    // Out of the list first, as one step; then at leisure.
+    g_autofree char *root = g_path_get_dirname(folder);
+    g_autofree char *doomed = g_build_filename(root, ".old-XXXXXX", NULL);
+    if (!g_mkdtemp_full(doomed, 0700) || g_rename(folder, doomed) < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "%s cannot be removed: %s",
+                    folder, g_strerror(errno));
+        g_rmdir(doomed);
+        return false;
+    }
+    remove_tree(doomed);
+    if (g_file_test(doomed, G_FILE_TEST_EXISTS)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "the machine is gone from the list, but some of its files could not be removed "
+                    "and are left in %s", doomed);
+        return false;
+    }
+    return true;
+}
+
+char *vm_bus_name(const Config *config)
+{
+    const char *uuid = config_string(config, "machine.uuid");
+    GString *name = g_string_new("org.lodge.Vm.m");
+    for (const char *p = uuid; *p; p++) {
+        if (*p != '-')
+            g_string_append_c(name, *p);
+    }
+    return g_string_free(name, FALSE);
+}
+
+char *vm_runtime_folder(const Config *config)
+{
+    return g_build_filename(g_get_user_runtime_dir(), "lodge",
+                            config_string(config, "machine.uuid"), NULL);
+}
