@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// SIMD instructions: MMX, SSE to SSE4.2, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA, F16C. This file
+// selects how one runs and holds the moves. Follows the SDM vol. 2, order 325383-080.
+//
+// The host executes them. At decode time an instruction is compiled once into a few host
+// instructions (bt-simd-compile.c), a "form": load the operands from BtFpu, the guest's own opcode,
+// store the results, jump to the next BtInsn's handler. Forms without a memory operand are handlers
+// themselves, so that a register-to-register instruction costs one indirect jump; the others are
+// called by a handler here that has found the operand's host address. Forms that answer in flags
+// return to C. The host therefore has to have what CPUID offers (cpuid_features_interpreter).
+//
+// A form may run only while its gate bit is set (bt-fpu.h); otherwise bt-simd-fp.c takes over. It
+// is also there that floating-point exceptions which the guest did not mask are judged.
+//
+// Not here: masked moves and gathers (bt-simd-memory.c), what MMX does to x87 (bt-simd-mmx.c),
+// MXCSR and state images (bt-xsave.c).
+
+#include "engine/vcpu/bt/bt-simd-private.h"
+
+#include <string.h>
+
+enum { CODE_MEMORY = 16 << 20, SPARE_MEMORY = 16 << 10 };
+
+static void stop(BtCpu *cpu, const BtInsn *insn)
+{
+}
+
+const BtInsn bt_simd_stop[2] = {[1] = {.handler = stop}};
+
+static inline void require(BtCpu *cpu, const BtInsn *insn)
+{
+    if (!bt_simd_open(cpu, insn))
+        bt_simd_gate(cpu, insn);
+}
+
+// ---- compiled forms with a memory operand or flags ----
+
+static void with_source(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    require(cpu, insn);
+    void *memory = bt_simd_read(cpu, insn, insn->memory_size);
+    if (bt_simd_open(cpu, insn)) {
+        ((BtSimdBody *)insn->data)(cpu, insn, memory);
+        return;
+    }
+    bt_simd_careful(cpu, insn, memory);
+    BT_NEXT(cpu, insn);
+}
+
+static void with_destination(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    require(cpu, insn);
+    // The whole buffer is defined, for forms that store less than they could.
+    memset(cpu->fpu.buffer, 0, 32);
+    uint64_t offset = bt_effective_address(cpu, insn);
+    if (insn->extra & (BT_GATE_SSE_FP | BT_GATE_AVX_FP)) // a fault leaves no flags behind
+        bt_probe_write(cpu, insn->segment, offset, insn->memory_size);
+    bt_simd_careful(cpu, insn, cpu->fpu.buffer);
+    bt_write_bytes(cpu, insn->segment, offset, cpu->fpu.buffer, insn->memory_size,
+                   insn->reg[2] + 1u);
+    BT_NEXT(cpu, insn);
+}
+
+static void flags_from_registers(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    uint32_t flags = bt_simd_open(cpu, insn)
+                         ? ((BtSimdFlagsBody *)insn->data)(cpu, insn, NULL)
+                         : bt_simd_careful_flags(cpu, insn, NULL);
+    cpu->flags_status = (uint16_t)flags; // the form of bt-flags.h
+    BT_NEXT(cpu, insn);
+}
+
+static void flags_from_memory(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    require(cpu, insn);
+    void *memory = bt_simd_read(cpu, insn, insn->memory_size);
+    uint32_t flags = bt_simd_open(cpu, insn)
+                         ? ((BtSimdFlagsBody *)insn->data)(cpu, insn, memory)
+                         : bt_simd_careful_flags(cpu, insn, memory);
+    cpu->flags_status = (uint16_t)flags; // the form of bt-flags.h
+    BT_NEXT(cpu, insn);
+}
+
+// An instruction whose form found no room: it is selected again for this one execution, in an arena
+// that is emptied each time it is full.
+static void overflow(BtCpu *cpu, const BtInsn *insn);
+
+// ---- moves ----
+
+// A load of `size` bytes that clears the register up to byte `total`.
+#define DEFINE_LOAD(name, size, total)                                                             \
+    static void name(BtCpu *cpu, const BtInsn *insn)                                               \
+    {                                                                                              \
+        BT_BEGIN(cpu, insn);                                                                       \
+        require(cpu, insn);                                                                        \
+        const void *memory = bt_simd_read(cpu, insn, size);                                        \
+        uint8_t *to = cpu->fpu.vector[insn->reg[0]];                                               \
+        uint8_t value[size];                                                                       \
+        memcpy(value, memory, size);                                                               \
+        memcpy(to, value, size);                                                                   \
+        memset(to + size, 0, total - size);                                                        \
+        BT_NEXT(cpu, insn);                                                                        \
+    }
+
+DEFINE_LOAD(load4, 4, 16)
+DEFINE_LOAD(load8, 8, 16)
+DEFINE_LOAD(load16, 16, 16)
+DEFINE_LOAD(load4_vex, 4, 32)
+DEFINE_LOAD(load8_vex, 8, 32)
+DEFINE_LOAD(load16_vex, 16, 32)
+DEFINE_LOAD(load32_vex, 32, 32)
+
+// A store of `size` bytes from byte `from` of the register.
+#define DEFINE_STORE(name, size, from)                                                             \
+    static void name(BtCpu *cpu, const BtInsn *insn)                                               \
+    {                                                                                              \
+        BT_BEGIN(cpu, insn);                                                                       \
+        require(cpu, insn);                                                                        \
+        const uint8_t *value = cpu->fpu.vector[insn->reg[0]] + from;                               \
+        void *memory = bt_simd_pointer(cpu, insn, size, true);                                     \
+        if (__builtin_expect(memory != NULL, 1))                                                   \
+            memcpy(memory, value, size);                                                           \
+        else                                                                                       \
+            bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), value, size, 1);   \
+        BT_NEXT(cpu, insn);                                                                        \
+    }
+
+DEFINE_STORE(store4, 4, 0)
+DEFINE_STORE(store8, 8, 0)
+DEFINE_STORE(store8_high, 8, 8)
+DEFINE_STORE(store16, 16, 0)
+DEFINE_STORE(store32, 32, 0)
+
+static void movnti(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    uint64_t offset = bt_effective_address(cpu, insn);
+    if (insn->memory_size == 8)
+        bt_write64(cpu, insn->segment, offset, cpu->gpr[insn->reg[1]]);
+    else
+        bt_write32(cpu, insn->segment, offset, (uint32_t)cpu->gpr[insn->reg[1]]);
+    BT_NEXT(cpu, insn);
+}
+
+static void vzeroupper(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    require(cpu, insn);
+    unsigned count = cpu->mode == BT_MODE_LONG ? 16 : 8;
+    unsigned from = insn->mnemonic == ZYDIS_MNEMONIC_VZEROALL ? 0 : 16;
+    for (unsigned i = 0; i < count; i++)
+        memset(cpu->fpu.vector[i] + from, 0, 32 - from);
+    BT_NEXT(cpu, insn);
+}
+
+// ---- selection ----
+
+typedef struct {
+    uint16_t mnemonic;
+    uint8_t size; // 0: as the operand says
+    bool aligned;
+    BtHandler *load, *load_vex, *store; // NULL: that direction is compiled
+} Move;
+
+static const Move moves[] = {
+    {ZYDIS_MNEMONIC_MOVAPS, 0, true, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVAPD, 0, true, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVDQA, 0, true, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVUPS, 0, false, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVUPD, 0, false, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVDQU, 0, false, load16, NULL, store16},
+    {ZYDIS_MNEMONIC_LDDQU, 0, false, load16, NULL, NULL},
+    {ZYDIS_MNEMONIC_MOVNTDQA, 0, true, load16, NULL, NULL},
+    {ZYDIS_MNEMONIC_MOVNTPS, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVNTPD, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVNTDQ, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_VMOVAPS, 0, true, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VMOVAPD, 0, true, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VMOVDQA, 0, true, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VMOVUPS, 0, false, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VMOVUPD, 0, false, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VMOVDQU, 0, false, NULL, load16_vex, store16},
+    {ZYDIS_MNEMONIC_VLDDQU, 0, false, NULL, load16_vex, NULL},
+    {ZYDIS_MNEMONIC_VMOVNTDQA, 0, true, NULL, load16_vex, NULL},
+    {ZYDIS_MNEMONIC_VMOVNTPS, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_VMOVNTPD, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_VMOVNTDQ, 0, true, NULL, NULL, store16},
+    {ZYDIS_MNEMONIC_MOVSS, 4, false, load4, NULL, store4},
+    {ZYDIS_MNEMONIC_MOVD, 4, false, load4, NULL, store4},
+    {ZYDIS_MNEMONIC_MOVSD, 8, false, load8, NULL, store8},
+    {ZYDIS_MNEMONIC_MOVQ, 8, false, load8, NULL, store8},
+    {ZYDIS_MNEMONIC_VMOVSS, 4, false, NULL, load4_vex, store4},
+    {ZYDIS_MNEMONIC_VMOVD, 4, false, NULL, load4_vex, store4},
+    {ZYDIS_MNEMONIC_VMOVSD, 8, false, NULL, load8_vex, store8},
+    {ZYDIS_MNEMONIC_VMOVQ, 8, false, NULL, load8_vex, store8},
+    {ZYDIS_MNEMONIC_MOVLPS, 8, false, NULL, NULL, store8},
+    {ZYDIS_MNEMONIC_MOVLPD, 8, false, NULL, NULL, store8},
+    {ZYDIS_MNEMONIC_VMOVLPS, 8, false, NULL, NULL, store8},
+    {ZYDIS_MNEMONIC_VMOVLPD, 8, false, NULL, NULL, store8},
+    {ZYDIS_MNEMONIC_MOVHPS, 8, false, NULL, NULL, store8_high},
+    {ZYDIS_MNEMONIC_MOVHPD, 8, false, NULL, NULL, store8_high},
+    {ZYDIS_MNEMONIC_VMOVHPS, 8, false, NULL, NULL, store8_high},
+    {ZYDIS_MNEMONIC_VMOVHPD, 8, false, NULL, NULL, store8_high},
+};
+
+static const Move *find_move(ZydisMnemonic mnemonic)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(moves); i++) {
+        if (moves[i].mnemonic == mnemonic)
+            return &moves[i];
+    }
+    return NULL;
+}
+
+static bool is_vector(const ZydisDecodedOperand *o)
+{
+    if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return false;
+    ZydisRegisterClass c = ZydisRegisterGetClass(o->reg.value);
+    return c == ZYDIS_REGCLASS_XMM || c == ZYDIS_REGCLASS_YMM;
+}
+
+static bool is_mmx(const ZydisDecodedOperand *o)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_MMX;
+}
+
+// A plain move between a vector register and memory; the rest is compiled like anything else.
+static bool select_move(const BtDecoded *d, const Move *m, BtInsn *out)
+{
+    unsigned to_memory = d->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    const ZydisDecodedOperand *reg = &d->operand[to_memory];
+    if (d->insn.operand_count_visible != 2 || !is_vector(reg) ||
+        d->operand[!to_memory].type != ZYDIS_OPERAND_TYPE_MEMORY)
+        return false;
+    unsigned size = m->size ? m->size : d->operand[!to_memory].size / 8;
+    if (size != d->operand[!to_memory].size / 8) // MOVD's and VMOVD's 64-bit forms are MOVQ
+        return false;
+    out->handler = to_memory ? m->store : m->load_vex ? m->load_vex : m->load;
+    if (size == 32)
+        out->handler = to_memory ? store32 : load32_vex;
+    out->reg[0] = (uint8_t)ZydisRegisterGetId(reg->reg.value);
+    out->reg[2] = m->aligned ? (uint8_t)(size - 1) : 0;
+    return out->handler != NULL;
+}
+
+static bool is_floating(const BtDecoded *d)
+{
+    switch (d->insn.meta.exception_class) {
+    case ZYDIS_EXCEPTION_CLASS_SSE2:
+    case ZYDIS_EXCEPTION_CLASS_SSE3:
+    case ZYDIS_EXCEPTION_CLASS_AVX2:
+    case ZYDIS_EXCEPTION_CLASS_AVX3:
+    case ZYDIS_EXCEPTION_CLASS_AVX11:
+        return true;
+    default:
+        break;
+    }
+    switch (d->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CVTPI2PS:
+    case ZYDIS_MNEMONIC_CVTPI2PD:
+    case ZYDIS_MNEMONIC_CVTPS2PI:
+    case ZYDIS_MNEMONIC_CVTPD2PI:
+    case ZYDIS_MNEMONIC_CVTTPS2PI:
+    case ZYDIS_MNEMONIC_CVTTPD2PI:
+    // No exceptions, but hosts differ in whether DAZ and FTZ act.
+    case ZYDIS_MNEMONIC_RCPPS:
+    case ZYDIS_MNEMONIC_RCPSS:
+    case ZYDIS_MNEMONIC_RSQRTPS:
+    case ZYDIS_MNEMONIC_RSQRTSS:
+    case ZYDIS_MNEMONIC_VRCPPS:
+    case ZYDIS_MNEMONIC_VRCPSS:
+    case ZYDIS_MNEMONIC_VRSQRTPS:
+    case ZYDIS_MNEMONIC_VRSQRTSS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_ours(const ZydisDecodedInstruction *insn)
+{
+    switch (insn->meta.isa_ext) {
+    case ZYDIS_ISA_EXT_MMX:
+    case ZYDIS_ISA_EXT_SSE:
+    case ZYDIS_ISA_EXT_SSE2:
+    case ZYDIS_ISA_EXT_SSE3:
+    case ZYDIS_ISA_EXT_SSSE3:
+    case ZYDIS_ISA_EXT_SSE4:
+    case ZYDIS_ISA_EXT_AES:
+    case ZYDIS_ISA_EXT_PCLMULQDQ:
+    case ZYDIS_ISA_EXT_SHA:
+        return insn->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+    case ZYDIS_ISA_EXT_AVX:
+    case ZYDIS_ISA_EXT_AVX2:
+    case ZYDIS_ISA_EXT_AVX2GATHER:
+    case ZYDIS_ISA_EXT_AVXAES:
+    case ZYDIS_ISA_EXT_FMA:
+    case ZYDIS_ISA_EXT_F16C:
+        return insn->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    default:
+        return false;
+    }
+}
+
+// Legacy instructions want their 16-byte operands aligned; the exceptions are moves, which have
+// their own rows, and string comparison. VEX took the rule away except for the aligned moves. SHA:
+// Intel's want alignment, AMD's (seen on Zen 5) do not.
+static bool wants_alignment(const BtDecoded *d, unsigned size)
+{
+    if (d->insn.meta.isa_ext == ZYDIS_ISA_EXT_SHA)
+        return false;
+    switch (d->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_PCMPESTRI:
+    case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI:
+    case ZYDIS_MNEMONIC_PCMPISTRM:
+        return false;
+    default:
+        return size == 16 && d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+    }
+}
+
+// What an unmasked underflow has to look at (bt-simd-fp.c).
+static uint64_t result_kind(const BtDecoded *d)
+{
+    switch (d->insn.meta.exception_class) {
+    case ZYDIS_EXCEPTION_CLASS_SSE2:
+    case ZYDIS_EXCEPTION_CLASS_SSE3:
+    case ZYDIS_EXCEPTION_CLASS_AVX2:
+    case ZYDIS_EXCEPTION_CLASS_AVX3:
+    case ZYDIS_EXCEPTION_CLASS_AVX11:
+        break;
+    default:
+        return 0;
+    }
+    const char *name = ZydisMnemonicGetString(d->insn.mnemonic);
+    name += *name == 'v';
+    // Only these compute; the others compare, choose, round or convert without loss of range.
+    static const char *const computing[] = {"add", "sub", "mul", "div", "hadd", "hsub", "dpp",
+                                            "fm", "fnm", "cvtsd2ss", "cvtpd2ps"};
+    if (d->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH)
+        return BT_SIMD_TINY16 | (uint64_t)(d->operand[1].size / 16) << 8;
+    for (unsigned i = 0; i < G_N_ELEMENTS(computing); i++) {
+        if (!g_str_has_prefix(name, computing[i]))
+            continue;
+        bool scalar = d->insn.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE3 ||
+                      d->insn.meta.exception_class == ZYDIS_EXCEPTION_CLASS_AVX3 ||
+                      g_str_has_suffix(name, "ss") || g_str_has_suffix(name, "sd");
+        bool wide = ZydisRegisterGetClass(d->operand[0].reg.value) == ZYDIS_REGCLASS_YMM;
+        bool single = g_str_has_suffix(name, "ps") || g_str_has_suffix(name, "ss");
+        return (single ? BT_SIMD_TINY32 : BT_SIMD_TINY64) | (scalar ? BT_SIMD_SCALAR : 0) |
+               (wide ? 32u : 16u) << 8;
+    }
+    return 0;
+}
+
+static unsigned gate_of(const BtDecoded *d)
+{
+    bool floating = is_floating(d), vector = false;
+    if (d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+        return floating ? BT_GATE_AVX_FP : BT_GATE_AVX;
+    for (unsigned i = 0; i < d->insn.operand_count; i++)
+        vector |= is_vector(&d->operand[i]);
+    if (!vector && !floating)
+        return BT_GATE_MMX;
+    return floating ? BT_GATE_SSE_FP : BT_GATE_SSE;
+}
+
+static bool select_compiled(const BtDecoded *d, BtInsn *out)
+{
+    const ZydisDecodedOperand *memory = NULL;
+    bool mmx = false;
+    uint64_t mmx_result = 0;
+    for (unsigned i = 0; i < d->insn.operand_count; i++) {
+        const ZydisDecodedOperand *o = &d->operand[i];
+        mmx |= is_mmx(o);
+        if (o->type == ZYDIS_OPERAND_TYPE_MEMORY)
+            memory = o;
+        if (o->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+            !(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            continue;
+        if (is_vector(o))
+            out->reg[0] = (uint8_t)ZydisRegisterGetId(o->reg.value);
+        else if (is_mmx(o))
+            mmx_result = BT_SIMD_MMX | (uint64_t)ZydisRegisterGetId(o->reg.value)
+                                           << BT_SIMD_MMX_SHIFT;
+        else if (ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR32 ||
+                 ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64)
+            out->reg[1] = (uint8_t)ZydisRegisterGetId(o->reg.value);
+    }
+    BtSimdForm form;
+    switch (bt_simd_compile(d, out->extra, &form)) {
+    case BT_SIMD_UNKNOWN:
+        return false;
+    case BT_SIMD_FULL:
+        ((BtSimd *)d->cpu->simd_private)->full = true;
+        out->handler = overflow;
+        return true;
+    case BT_SIMD_COMPILED:
+        break;
+    }
+    out->data = form.body;
+    out->immediate = result_kind(d) | mmx_result;
+    if (memory) {
+        out->memory_size = (uint8_t)(memory->size / 8);
+        out->reg[2] = wants_alignment(d, out->memory_size) ? 15 : 0;
+    }
+    if (mmx)
+        bt_simd_select_mmx(&form, out);
+    else if (form.flags)
+        out->handler = memory ? flags_from_memory : flags_from_registers;
+    else if (form.stores)
+        out->handler = with_destination;
+    else if (memory)
+        out->handler = with_source;
+    else
+        out->handler = (BtHandler *)form.handler;
+    return true;
+}
+
+bool bt_select_simd(const BtDecoded *d, BtInsn *out)
+{
+    if (!is_ours(&d->insn) || !d->cpu->simd_private)
+        return false;
+    if (d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+        (d->cpu->mode == BT_MODE_REAL || d->cpu->mode == BT_MODE_V86))
+        return false;
+    out->reg[0] = out->reg[1] = BT_SIMD_NO_REGISTER;
+    out->reg[2] = 0;
+    out->immediate = 0;
+    out->extra = (uint8_t)gate_of(d);
+    switch (d->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVNTI:
+        out->reg[1] = (uint8_t)ZydisRegisterGetId(d->operand[1].reg.value);
+        out->memory_size = (uint8_t)(d->operand[0].size / 8);
+        out->handler = movnti;
+        return true;
+    case ZYDIS_MNEMONIC_VZEROALL:
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+        out->handler = vzeroupper;
+        return true;
+    default:
+        break;
+    }
+    const Move *move = find_move(d->insn.mnemonic);
+    return (move && select_move(d, move, out)) || bt_select_emms(d, out) ||
+           bt_select_simd_masked(d, out) || select_compiled(d, out);
+}
+
+static void overflow(BtCpu *cpu, const BtInsn *insn)
+{
+    BtSimd *simd = cpu->simd_private;
+    BtDecoded d = {.cpu = cpu, .bytes = insn->bytes};
+    ZydisDecoder decoder;
+    ZydisDecoderInit(&decoder,
+                     cpu->code_bits == 64   ? ZYDIS_MACHINE_MODE_LONG_64
+                     : cpu->code_bits == 32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32
+                                            : ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                     cpu->code_bits == 64   ? ZYDIS_STACK_WIDTH_64
+                     : cpu->code_bits == 32 ? ZYDIS_STACK_WIDTH_32
+                                            : ZYDIS_STACK_WIDTH_16);
+    BT_BEGIN(cpu, insn);
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, insn->bytes, insn->length, &d.insn,
+                                             d.operand)))
+        bt_raise(cpu, BT_UD);
+    BtInsn *alone = simd->overflow;
+    BtCodeMemory *blocks = simd->code;
+    alone[0] = *insn;
+    alone[1] = bt_simd_stop[1];
+    simd->code = simd->spare;
+    bool selected = bt_select_simd(&d, &alone[0]);
+    if (selected && alone[0].handler == overflow) {
+        bt_code_memory_reset(simd->spare);
+        selected = bt_select_simd(&d, &alone[0]);
+    }
+    simd->code = blocks;
+    if (!selected)
+        bt_raise(cpu, BT_UD);
+    alone[0].handler(cpu, alone);
+    BT_NEXT(cpu, insn);
+}
+
+bool bt_simd_create(BtCpu *cpu, GError **error)
+{
+    g_autofree BtSimd *simd = g_new0(BtSimd, 1);
+    simd->code = bt_code_memory_new(CODE_MEMORY, error);
+    if (!simd->code)
+        return false;
+    simd->spare = bt_code_memory_new(SPARE_MEMORY, error);
+    if (!simd->spare) {
+        bt_code_memory_free(simd->code);
+        return false;
+    }
+    cpu->simd_private = g_steal_pointer(&simd);
+    return true;
+}
+
+void bt_simd_destroy(BtCpu *cpu)
+{
+    BtSimd *simd = g_steal_pointer(&cpu->simd_private);
+    if (!simd)
+        return;
+    bt_code_memory_free(simd->code);
+    bt_code_memory_free(simd->spare);
+    g_free(simd);
+}
+
+void bt_simd_flushed(BtCpu *cpu)
+{
+    BtSimd *simd = cpu->simd_private;
+    if (simd && simd->full) {
+        bt_code_memory_reset(simd->code);
+        simd->full = false;
+    }
+}
+
+bool bt_simd_wants_flush(const BtCpu *cpu)
+{
+    const BtSimd *simd = cpu->simd_private;
+    return simd && simd->full;
+}

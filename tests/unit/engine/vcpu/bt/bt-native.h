@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Runs one instruction on the host CPU and in the interpreter's handlers from the same state, and
+// compares what both left. Shared by the tests of x87, SIMD and XSAVE. The interpreter's memory and
+// faults are stood in for: a guest address is a host address, and only NATIVE_DATA can be reached.
+#pragma once
+
+#include "engine/vcpu/bt/bt-cpu.h"
+
+#include <glib.h>
+
+enum { NATIVE_PAGE = 4096, NATIVE_AREA = 832 };
+
+typedef struct {
+    uint64_t gpr[16]; // RSP is not used
+    uint64_t rflags;
+    uint8_t area[NATIVE_AREA] __attribute__((aligned(64))); // XSAVE, standard form
+    int vector; // exception, -1: none
+} NativeState;
+
+// A page that both sides read and write; the pages around it fault.
+uint8_t *native_data(void);
+// Where the instruction is put, for relative addresses and FPU instruction pointers.
+uint64_t native_code_address(void);
+
+// Once per program.
+void native_init(void);
+BtCpu *native_cpu_new(void);
+void native_cpu_free(BtCpu *cpu);
+
+// xorshift64*, seeded by native_init; the seed is printed.
+uint64_t native_random(void);
+unsigned native_below(unsigned limit);
+
+// 10 bytes that are likely to be interesting as float, double, x87 or integer.
+void native_interesting(uint8_t *bytes, unsigned size);
+
+void native_run(const uint8_t *code, unsigned length, NativeState *state);
+
+typedef enum { NATIVE_RAN, NATIVE_UNDECODED, NATIVE_UNSELECTED } NativeResult;
+
+// The same in the interpreter: decoded by Zydis, selected by `select`, run alone.
+NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
+                              const uint8_t *code, unsigned length, NativeState *state);
+// Only the decoding, so that a test may look at the operands before it runs them.
+bool native_decode(BtCpu *cpu, const uint8_t *code, unsigned length, BtDecoded *ret, BtInsn *insn);
+
+// Between a CPU and a state.
+void native_load(BtCpu *cpu, const NativeState *state);
+void native_store(const BtCpu *cpu, NativeState *state);
