@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// Buttons, as a mask.
+// dy is positive downwards, wheel away from the person (up). Buttons, as a mask.
 enum { INPUT_LEFT = 1, INPUT_RIGHT = 2, INPUT_MIDDLE = 4, INPUT_SIDE = 8, INPUT_EXTRA = 16 };
 
 // scancode: XT set 1; extended keys as e0xx; Pause as e11d (the device makes the whole sequence).

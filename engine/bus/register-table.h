@@ -17,7 +17,8 @@ typedef struct {
     uint32_t write_mask;       // bits that a write stores
     uint32_t write_clear_mask; // bits that writing 1 clears
     // Before a read: may refresh values[row]. After a write: values[row] is the new value, `old`
-    // the one before, `written` the bits as the guest put them (0 in bytes it left out). Either NULL.
+    // the one before, `written` the bits as the guest put them (0 in bytes it left out). Either may
+    // be NULL.
     void (*read_hook)(void *device, size_t row);
     void (*write_hook)(void *device, size_t row, uint32_t old, uint32_t written);
     const char *section; // of the datasheet

@@ -51,7 +51,8 @@ static void mmio_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
     pci_msix_write(&((Rig *)opaque)->pci, (uint32_t)offset, size, value);
 }
 
-static const BusOps port_ops = { port_read, port_write, 4 }, mmio_ops = { mmio_read, mmio_write, 8 };
+static const BusOps port_ops = { port_read, port_write, 4 };
+static const BusOps mmio_ops = { mmio_read, mmio_write, 8 };
 
 static void rig_init(Rig *rig)
 {
