@@ -20,6 +20,7 @@
 #include "engine/devices/input/ps2-keyboard.h"
 #include "engine/devices/input/ps2-mouse.h"
 #include "engine/devices/input/vmware-backdoor.h"
+#include "engine/devices/storage/fdc-82077.h"
 #include "engine/devices/storage/ide-piix3.h"
 #include "engine/devices/virtio/virtio-blk.h"
 #include "engine/devices/virtio/virtio-net.h"
@@ -49,6 +50,7 @@ const DeviceRow device_table[] = {
     { &ps2_mouse_ops, SAMPLE(Ps2MouseConfig, NULL) },
     { &i8042_ops, SAMPLE(I8042Config, { 0 }) },
     { &vmware_backdoor_ops, SAMPLE(VmwareBackdoorConfig, NULL) },
+    { &fdc_82077_ops, SAMPLE(Fdc82077Config, .drives = { { .present = true } }) },
     { &ide_piix3_ops, SAMPLE(IdePiix3Config, .devfn = PCI_DEVFN(1, 1),
                              .drives = { [1] = { { .kind = IDE_CDROM } } }) },
     { &vga_ops, SAMPLE(VgaConfig, .vram_size = 1 << 20, .devfn = PCI_DEVFN(2, 0)) },
