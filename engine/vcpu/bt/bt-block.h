@@ -55,14 +55,6 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
     return (unsigned)(linear ^ linear >> BT_JUMP_CACHE_BITS) & ((1u << BT_JUMP_CACHE_BITS) - 1);
 }
 
-// bt-cache.c: the block for cpu->rip, formed where there is none. May raise.
-BtBlock *bt_cache_find(BtCpu *cpu, bool alone);
-// bt-cache.c: memory for a block of `count` instructions and its trailing one.
-BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count);
-
-// bt-block.c: decodes at cpu->rip, whose physical address is `physical`. May raise.
-BtBlock *bt_block_form(BtCpu *cpu, uint64_t physical, const uint8_t *host, uint32_t key);
-
 // Goes on at `rip` (wrapped already) with *slot where that is still right, else by way of the run
 // loop. Ends a handler. cpu->instructions counts a block's instructions when it is entered.
 #define BT_CHAIN(cpu, slot, rip_)                                                                  \

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// From guest bytes to BtInsn: Zydis decodes (for the architecture), then the guest's CPUID and mode
+// decide whether the instruction exists (bt-decode-table.c), then a family gives the handler. Zydis
+// knows the limit of 15 bytes and which instructions LOCK is legal for, and says apart "no such
+// instruction" and "more bytes needed".
+#include "engine/vcpu/bt/bt-decode.h"
+#include "engine/vcpu/bt/bt-memory.h"
+#include "engine/vcpu/bt/bt-select.h"
+
+#include <string.h>
+
+#define INSN_MAX 15
+
+static void raise_undefined(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    bt_raise(cpu, BT_UD);
+}
+
+static void raise_too_long(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    bt_raise_error(cpu, BT_GP, 0);
+}
+
+static const ZydisDecoder *choose_decoder(const BtCpu *cpu, const BtDecoders *decoders)
+{
+    if (cpu->code_bits == 64)
+        return &decoders->decoder[BT_DECODER_LONG];
+    if (cpu->mode == BT_MODE_COMPAT)
+        return &decoders->decoder[cpu->code_bits == 32 ? BT_DECODER_COMPAT_32
+                                                       : BT_DECODER_COMPAT_16];
+    if (cpu->code_bits == 32)
+        return &decoders->decoder[BT_DECODER_32];
+    if (cpu->mode == BT_MODE_PROTECTED)
+        return &decoders->decoder[BT_DECODER_16];
+    return &decoders->decoder[BT_DECODER_REAL];
+}
+
+static uint8_t segment_number(ZydisRegister reg)
+{
+    switch (reg) {
+    case ZYDIS_REGISTER_ES: return VCPU_ES;
+    case ZYDIS_REGISTER_CS: return VCPU_CS;
+    case ZYDIS_REGISTER_SS: return VCPU_SS;
+    case ZYDIS_REGISTER_FS: return VCPU_FS;
+    case ZYDIS_REGISTER_GS: return VCPU_GS;
+    default: return VCPU_DS;
+    }
+}
+
+// BT_REG_ZERO for no register and for vector index registers.
+static uint8_t address_register(ZydisRegister reg)
+{
+    if (reg == ZYDIS_REGISTER_RIP || reg == ZYDIS_REGISTER_EIP)
+        return BT_REG_RIP;
+    int number = bt_general_register(reg);
+    return number >= 0 && number < 16 ? (uint8_t)number : BT_REG_ZERO;
+}
+
+void bt_select_memory(const ZydisDecodedOperand *operand, BtInsn *out)
+{
+    const ZydisDecodedOperandMem *mem = &operand->mem;
+    out->segment = segment_number(mem->segment);
+    out->base = address_register(mem->base);
+    out->index = address_register(mem->index);
+    out->scale = mem->scale == 8 ? 3 : mem->scale == 4 ? 2 : mem->scale == 2 ? 1 : 0;
+    out->displacement = mem->disp.has_displacement ? mem->disp.value : 0;
+    out->rip_relative = out->base == BT_REG_RIP;
+    if (out->rip_relative)
+        out->displacement += out->offset + out->length;
+    out->memory_size = operand->size / 8 <= 128 ? (uint8_t)(operand->size / 8) : 0;
+}
+
+static void fill(const BtDecoded *d, BtInsn *out)
+{
+    out->length = d->insn.length;
+    out->mnemonic = (uint16_t)d->insn.mnemonic;
+    out->operand_size = (uint8_t)(d->insn.operand_width / 8);
+    out->address_bits = d->insn.address_width;
+    out->base = out->index = BT_REG_ZERO;
+    out->segment = VCPU_DS;
+    memcpy(out->bytes, d->bytes, d->insn.length);
+    if (d->insn.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        out->flags |= BT_INSN_LOCK;
+    if (d->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
+        out->flags |= BT_INSN_REP;
+    if (d->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE)
+        out->flags |= BT_INSN_REPNE;
+
+    bool immediate = false;
+    for (unsigned i = 0; i < d->insn.operand_count_visible; i++) {
+        const ZydisDecodedOperand *operand = &d->operand[i];
+        if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && !(out->flags & BT_INSN_HAS_MEMORY)) {
+            out->flags |= BT_INSN_HAS_MEMORY;
+            bt_select_memory(operand, out);
+        } else if (operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && !immediate) {
+            immediate = true;
+            out->immediate = operand->imm.value.u;
+        }
+    }
+}
+
+// Families in the order that bt-insn.h promises.
+static bool select_family(const BtDecoded *d, BtInsn *out)
+{
+    if (bt_select_integer(d, out))
+        return true;
+    if (bt_select_system(d, out)) {
+        if (!bt_decode_harmless(d))
+            out->flags |= BT_INSN_ENDS_BLOCK;
+        return true;
+    }
+    return bt_select_x87(d, out) || bt_select_simd(d, out);
+}
+
+static void set_raise(BtInsn *out, BtHandler *handler, unsigned length)
+{
+    out->handler = handler;
+    out->length = length < 1 ? 1 : length > INSN_MAX ? INSN_MAX : (uint8_t)length;
+    out->flags = BT_INSN_ENDS_BLOCK;
+    out->base = out->index = BT_REG_ZERO;
+}
+
+void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model)
+{
+    static const struct {
+        ZydisMachineMode mode;
+        ZydisStackWidth stack;
+    } modes[BT_DECODERS] = {
+        [BT_DECODER_REAL] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+        [BT_DECODER_16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+        [BT_DECODER_32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+        [BT_DECODER_COMPAT_16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+        [BT_DECODER_COMPAT_32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+        [BT_DECODER_LONG] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+    };
+    decoders->features = 0;
+    for (unsigned i = 0; i < CPU_FEATURE_COUNT; i++) {
+        if (cpuid_model_has(model, i))
+            decoders->features |= UINT64_C(1) << i;
+    }
+    bool lzcnt = decoders->features & CPU_FEATURE_BIT(LZCNT);
+    bool tzcnt = decoders->features & CPU_FEATURE_BIT(BMI1);
+    for (unsigned i = 0; i < BT_DECODERS; i++) {
+        ZydisDecoder *decoder = &decoders->decoder[i];
+        ZydisDecoderInit(decoder, modes[i].mode, modes[i].stack);
+        // Without the feature the prefix is ignored: BSR, BSF, or a wide NOP.
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_LZCNT, lzcnt);
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_TZCNT, tzcnt);
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_MPX, false);
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_CET, false);
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_WBNOINVD, false);
+        ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_CLDEMOTE, false);
+    }
+}
+
+bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
+               BtInsn *out)
+{
+    BtDecoded d;
+    ZyanStatus status = ZydisDecoderDecodeFull(choose_decoder(cpu, decoders), bytes, available,
+                                               &d.insn, d.operand);
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_MAX)
+        return false;
+    if (ZYAN_SUCCESS(status)) {
+        d.bytes = bytes;
+        d.cpu = cpu;
+        fill(&d, out);
+        if (bt_decode_allowed(decoders, &d.insn) && select_family(&d, out))
+            return true;
+        set_raise(out, raise_undefined, d.insn.length);
+    } else if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA) {
+        set_raise(out, raise_too_long, INSN_MAX);
+    } else {
+        set_raise(out, raise_undefined, 1);
+    }
+    return true;
+}

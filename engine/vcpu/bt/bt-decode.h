@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// From bytes to BtInsn.
+#pragma once
+
+#include "engine/vcpu/bt/bt-insn.h"
+#include "engine/vcpu/cpuid.h"
+
+// One decoder for each machine mode, set up for what the guest's CPUID offers.
+enum { BT_DECODER_REAL, BT_DECODER_16, BT_DECODER_32, BT_DECODER_COMPAT_16, BT_DECODER_COMPAT_32,
+       BT_DECODER_LONG, BT_DECODERS };
+
+typedef struct {
+    ZydisDecoder decoder[BT_DECODERS];
+    CpuFeatureSet features;
+} BtDecoders;
+
+void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model);
+
+// Decodes one instruction of `available` bytes (up to 15) for the CPU's present mode. out->offset
+// is set by the caller; the rest is filled. Bytes that are no instruction give one that raises #UD
+// or #GP. False where more bytes are needed to tell.
+bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
+               BtInsn *out);
+
+// bt-decode-table.c: whether the guest's CPUID has what the instruction belongs to, and whether it
+// exists in the CPU's mode as this guest has it.
+bool bt_decode_allowed(const BtDecoders *decoders, const ZydisDecodedInstruction *insn);
+
+// bt-decode-table.c: instructions of the system family after which the block may go on.
+bool bt_decode_harmless(const BtDecoded *d);

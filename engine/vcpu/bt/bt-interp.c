@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The interpreter's run loop: requests, interrupts and halts between blocks, look-up of the next
+// block, and what happens when a handler leaves by longjmp. Within a chain of blocks none of this
+// runs (bt-block.h).
+#include "engine/vcpu/bt/bt-cache.h"
+#include "engine/vcpu/bt/bt-flags.h"
+#include "engine/vcpu/bt/bt-fpu.h"
+#include "engine/vcpu/bt/bt-parts.h"
+
+#include <glib.h>
+
+static uint32_t request_of(const BtCpu *cpu)
+{
+    return __atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE);
+}
+
+static void clear_request(BtCpu *cpu, uint32_t bits)
+{
+    __atomic_fetch_and(&cpu->request, ~bits, __ATOMIC_SEQ_CST);
+}
+
+// ---- What blocks depend on ----
+
+static bool segment_is_flat(const BtSegment *s, unsigned allows)
+{
+    return s->base == 0 && s->low == 0 && s->high >= UINT32_MAX && (s->allows & allows) == allows;
+}
+
+static uint32_t make_mode_key(const BtCpu *cpu)
+{
+    uint32_t key = cpu->mode | (uint32_t)(cpu->code_bits >> 5) << BT_KEY_CODE_SHIFT |
+                   (uint32_t)(cpu->stack_bits >> 5) << BT_KEY_STACK_SHIFT;
+    if (cpu->cpl == 3)
+        key |= BT_KEY_USER;
+    if (cpu->mode == BT_MODE_LONG)
+        return key | 0xfu << BT_KEY_FLAT_SHIFT;
+    for (unsigned i = VCPU_ES; i <= VCPU_DS; i++) {
+        unsigned allows = i == VCPU_CS ? 0 : BT_ALLOW_READ | BT_ALLOW_WRITE;
+        if (segment_is_flat(&cpu->segment[i], allows))
+            key |= 1u << (BT_KEY_FLAT_SHIFT + i);
+    }
+    return key;
+}
+
+// Brings all that is derived for the hot path up to date.
+static void update_derived(BtCpu *cpu)
+{
+    cpu->data_tlb = &cpu->tlb[cpu->mmu_index];
+    cpu->flat_mask = cpu->mode == BT_MODE_LONG ? UINT64_MAX : UINT32_MAX;
+    cpu->rip_mask = cpu->code_bits == 64   ? UINT64_MAX
+                    : cpu->code_bits == 32 ? UINT32_MAX
+                                           : UINT16_MAX;
+    cpu->mode_key = make_mode_key(cpu);
+    if (cpu->segment[VCPU_CS].limit != cpu->chain_limit) {
+        cpu->chain_limit = cpu->segment[VCPU_CS].limit;
+        cpu->chain_key += BT_CHAIN_EPOCH;
+    }
+    cpu->chain_key = (cpu->chain_key & ~UINT64_C(0xffffffff)) | cpu->mode_key;
+    if (cpu->chain_key < BT_CHAIN_EPOCH)
+        cpu->chain_key += BT_CHAIN_EPOCH;
+    // INTR stays high while IF is 0: not a reason to leave the chain.
+    cpu->request_mask =
+        cpu->rflags_rest & BT_FLAG_IF ? UINT32_MAX : ~(uint32_t)BT_REQUEST_INTERRUPT;
+}
+
+// ---- Leaving a handler ----
+
+// The instructions of the block from the one at cpu->rip on did not run.
+static void uncount_from_rip(BtCpu *cpu)
+{
+    const BtBlock *block = cpu->block;
+    if (!block)
+        return;
+    for (unsigned i = 0; i < block->count; i++) {
+        const BtInsn *insn = &block->insn[block->lead + i];
+        if ((bt_insn_rip(cpu, insn) & cpu->rip_mask) == cpu->rip) {
+            cpu->instructions -= block->count - i;
+            return;
+        }
+    }
+}
+
+// Those after cpu->insn did not run.
+static void uncount_rest(BtCpu *cpu)
+{
+    const BtBlock *block = cpu->block;
+    if (block && cpu->insn)
+        cpu->instructions -= block->count - (unsigned)(cpu->insn - block->insn) + block->lead - 1;
+}
+
+static void finish_step(BtCpu *cpu)
+{
+    cpu->insn = NULL;
+    cpu->block = NULL;
+    if (!cpu->stepping)
+        return;
+    cpu->stepping = false;
+    bt_debug_after(cpu, cpu->stepping_tf);
+}
+
+// True where run must return.
+static bool left_by_jump(BtCpu *cpu, BtLeave why)
+{
+    switch (why) {
+    case BT_LEAVE_EXCEPTION:
+        uncount_from_rip(cpu);
+        cpu->block = NULL;
+        cpu->stepping = false;
+        return !bt_deliver_fault(cpu);
+    case BT_LEAVE_RETRY_ALONE:
+        uncount_from_rip(cpu);
+        cpu->block = NULL;
+        cpu->stepping = false;
+        cpu->alone = true;
+        return false;
+    case BT_LEAVE_BLOCK:
+        uncount_rest(cpu);
+        finish_step(cpu);
+        return false;
+    case BT_LEAVE_RUN:
+        break;
+    }
+    uncount_rest(cpu);
+    cpu->block = NULL;
+    cpu->insn = NULL;
+    cpu->stepping = false;
+    return true;
+}
+
+// ---- Between blocks ----
+
+// Those that stay until whoever set them, or serves them, takes them back. The others only end the
+// chain, so that the run loop looks at cpu->shadow and cpu->halted.
+#define LASTING_REQUESTS                                                                           \
+    ((uint32_t)(BT_REQUEST_INTERRUPT | BT_REQUEST_NMI | BT_REQUEST_STEP | BT_REQUEST_TLB_FLUSH |    \
+                BT_REQUEST_A20 | BT_REQUEST_KICK))
+
+// True where run must return; cpu->exit is filled.
+static bool serve_requests(BtCpu *cpu)
+{
+    uint32_t request = request_of(cpu);
+    if (request & (BT_REQUEST_TLB_FLUSH | BT_REQUEST_A20))
+        bt_mmu_service(cpu);
+    if (request & BT_REQUEST_KICK) {
+        clear_request(cpu, BT_REQUEST_KICK);
+        cpu->exit = (VcpuExit){.reason = VCPU_EXIT_KICK};
+        return true;
+    }
+    if (request & ~LASTING_REQUESTS)
+        clear_request(cpu, ~LASTING_REQUESTS);
+    if (cpu->wait_for_sipi) {
+        cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
+        return true;
+    }
+    if (!cpu->shadow)
+        bt_accept_interrupt(cpu);
+    if (!cpu->halted)
+        return false;
+    // A shadow covers HLT too; it ends with it.
+    cpu->shadow = 0;
+    if (bt_interrupt_waits(cpu) && bt_accept_interrupt(cpu))
+        return false;
+    cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
+    return true;
+}
+
+static void run_block(BtCpu *cpu, BtBlock *block)
+{
+    cpu->block = block;
+    cpu->block_rip = cpu->rip;
+    cpu->instructions += block->count;
+#if BT_TAIL_CALLS
+    block->insn[0].handler(cpu, block->insn);
+#else
+    const BtInsn *insn = block->insn;
+    do {
+        cpu->next = NULL;
+        insn->handler(cpu, insn);
+        insn = cpu->next;
+    } while (insn);
+#endif
+}
+
+// One instruction, with what single-stepping and breakpoints want around it.
+static void run_alone(BtCpu *cpu)
+{
+    if (request_of(cpu) & BT_REQUEST_STEP) {
+        bt_debug_before(cpu);
+        cpu->stepping_tf = cpu->rflags_rest & BT_FLAG_TF;
+        cpu->shadow = 0;
+        BtBlock *block = bt_cache_find(cpu, true);
+        cpu->alone = false;
+        cpu->stepping = true;
+        run_block(cpu, block);
+        finish_step(cpu);
+        return;
+    }
+    cpu->shadow = 0;
+    BtBlock *block = bt_cache_find(cpu, true);
+    cpu->alone = false;
+    run_block(cpu, block);
+}
+
+static void run_next(BtCpu *cpu)
+{
+    BtBlock *block = bt_cache_find(cpu, false);
+    // The slot is still there: giving up all blocks clears the link.
+    if (cpu->link) {
+        if (block->cached)
+            *cpu->link = block;
+        cpu->link = NULL;
+    }
+    run_block(cpu, block);
+}
+
+void bt_run(BtCpu *cpu)
+{
+    cpu->exit = (VcpuExit){.reason = VCPU_EXIT_NONE};
+    int why = _setjmp(cpu->leave);
+    bool done = why && left_by_jump(cpu, (BtLeave)why);
+    while (!done) {
+        cpu->insn = NULL;
+        cpu->block = NULL;
+        if (request_of(cpu) || cpu->halted || cpu->wait_for_sipi) {
+            done = serve_requests(cpu);
+            if (done)
+                break;
+        }
+        update_derived(cpu);
+        if (cpu->alone || cpu->shadow || (request_of(cpu) & BT_REQUEST_STEP))
+            run_alone(cpu);
+        else
+            run_next(cpu);
+    }
+    bt_fpu_leave(cpu);
+}

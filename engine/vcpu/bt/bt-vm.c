@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the vCPUs of one machine share: page generations and the granules that hold decoded code, and
+// the listener that hears of DMA and of changes of the memory map. Not here: blocks (bt-cache.c),
+// TLB fills (bt-mmu.c). The protocol between writers and decoders is at the top of bt-vm.h.
+#include "engine/vcpu/bt/bt-parts.h"
+#include "engine/vcpu/bt/bt-block.h"
+
+#include <gio/gio.h>
+#include <sys/mman.h>
+
+#define GRANULE_BITS 6
+#define REGION_PAGE_BITS 9 // 2 MiB
+
+// The granules that [first, last] of one page touches. first, last: offsets in the page.
+static uint64_t granule_mask(unsigned first, unsigned last)
+{
+    unsigned low = first >> GRANULE_BITS;
+    unsigned high = last >> GRANULE_BITS;
+    return (UINT64_MAX << low) & (UINT64_MAX >> (63 - high));
+}
+
+// A mapping that costs memory only where it is written.
+static void *sparse_new(uint64_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static uint64_t region_count(const BtVm *vm)
+{
+    return (vm->page_count >> REGION_PAGE_BITS) + 1;
+}
+
+// Bumps the generations of the pages in [first, last] where `mask_of` bytes hit code.
+static void bump_page(BtVm *vm, uint64_t page, uint64_t mask)
+{
+    if (!(__atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED) & mask))
+        return;
+    // In this order: a decoder that sees the new generation sets its bits after they were cleared.
+    __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
+}
+
+// tlb_lock is held.
+static void drop_write_entries(BtCpu *cpu, uint64_t physical)
+{
+    for (unsigned mmu = 0; cpu->tlb && mmu < BT_MMU_INDEXES; mmu++) {
+        for (unsigned i = 0; i < BT_TLB_SIZE; i++) {
+            BtTlbEntry *entry = &cpu->tlb[mmu].entry[i];
+            if (entry->physical == physical)
+                __atomic_store_n(&entry->write, BT_TLB_NONE, __ATOMIC_SEQ_CST);
+        }
+    }
+}
+
+static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
+{
+    BtVm *vm = opaque;
+    bt_vm_code_written(vm, gpa, size);
+    pthread_mutex_lock(&vm->tlb_lock);
+    for (unsigned i = 0; i < BT_MAX_CPUS; i++) {
+        if (vm->cpu[i])
+            __atomic_fetch_or(&vm->cpu[i]->request, BT_REQUEST_TLB_FLUSH, __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&vm->tlb_lock);
+}
+
+static void memory_written(void *opaque, uint64_t gpa, uint64_t size)
+{
+    bt_vm_code_written(opaque, gpa, size);
+}
+
+bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
+{
+    vm->page_count = limit >> 12;
+    vm->code_generation = sparse_new(vm->page_count * sizeof *vm->code_generation);
+    vm->code_granules = sparse_new(vm->page_count * sizeof *vm->code_granules);
+    vm->code_regions = sparse_new(region_count(vm));
+    pthread_mutex_init(&vm->atomic_lock, NULL);
+    pthread_mutex_init(&vm->tlb_lock, NULL);
+    if (!vm->code_generation || !vm->code_granules || !vm->code_regions) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "Cannot reserve address space for the page table of a %" G_GUINT64_FORMAT
+                    " GiB guest",
+                    limit >> 30);
+        bt_vm_finish(vm);
+        return false;
+    }
+    vm->listener = (GuestMemoryListener){
+        .changed = map_changed,
+        .written = memory_written,
+        .opaque = vm,
+    };
+    guest_memory_add_listener(vm->config.memory, &vm->listener);
+    return true;
+}
+
+void bt_vm_finish(BtVm *vm)
+{
+    if (vm->listener.changed)
+        guest_memory_remove_listener(vm->config.memory, &vm->listener);
+    if (vm->code_generation)
+        munmap(vm->code_generation, vm->page_count * sizeof *vm->code_generation);
+    if (vm->code_granules)
+        munmap(vm->code_granules, vm->page_count * sizeof *vm->code_granules);
+    if (vm->code_regions)
+        munmap(vm->code_regions, region_count(vm));
+    pthread_mutex_destroy(&vm->atomic_lock);
+    pthread_mutex_destroy(&vm->tlb_lock);
+    memset(&vm->listener, 0, sizeof vm->listener);
+    vm->code_generation = NULL;
+    vm->code_granules = NULL;
+    vm->code_regions = NULL;
+}
+
+uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
+{
+    uint64_t page = physical >> 12;
+    if (page >= vm->page_count)
+        return 0;
+    unsigned first = physical & 0xfff;
+    // With the lock held: who finds the bits set must find the write entries gone.
+    pthread_mutex_lock(&vm->tlb_lock);
+    uint32_t generation = __atomic_load_n(&vm->code_generation[page], __ATOMIC_ACQUIRE);
+    __atomic_store_n(&vm->code_regions[page >> REGION_PAGE_BITS], 1, __ATOMIC_SEQ_CST);
+    uint64_t before = __atomic_fetch_or(&vm->code_granules[page],
+                                        granule_mask(first, first + size - 1), __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; !before && i < BT_MAX_CPUS; i++) {
+        if (vm->cpu[i])
+            drop_write_entries(vm->cpu[i], page << 12);
+    }
+    pthread_mutex_unlock(&vm->tlb_lock);
+    return generation;
+}
+
+void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
+{
+    if (size == 0 || physical >> 12 >= vm->page_count)
+        return;
+    // The store before the look at the bits, against the decoder's bits before its look at memory.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    uint64_t end = physical + size < physical ? UINT64_MAX : physical + size - 1; // last byte
+    uint64_t last = MIN(end >> 12, vm->page_count - 1);
+    for (uint64_t page = physical >> 12; page <= last; page++) {
+        if (!__atomic_load_n(&vm->code_regions[page >> REGION_PAGE_BITS], __ATOMIC_RELAXED)) {
+            page |= (UINT64_C(1) << REGION_PAGE_BITS) - 1;
+            continue;
+        }
+        unsigned from = page == physical >> 12 ? physical & 0xfff : 0;
+        unsigned to = page == end >> 12 ? end & 0xfff : 0xfff;
+        bump_page(vm, page, granule_mask(from, to));
+    }
+}
+
+void bt_vm_check_own_block(BtCpu *cpu, uint64_t physical, unsigned size)
+{
+    const BtBlock *block = cpu->block;
+    if (!block || block->count == 1)
+        return;
+    unsigned size_first = block->size - block->size_second;
+    bool first = physical < block->physical + size_first && physical + size > block->physical;
+    bool second = block->size_second &&
+                  physical < block->physical_second + block->size_second &&
+                  physical + size > block->physical_second;
+    if (!first && !second)
+        return;
+    cpu->rip = bt_insn_rip(cpu, cpu->insn) & cpu->rip_mask;
+    bt_leave(cpu, BT_LEAVE_RETRY_ALONE);
+}
