@@ -92,7 +92,7 @@ typedef struct {
     uint16_t control, status; // status holds TOP in bits 11..13, ES and B kept up to date
     uint8_t tags;       // abridged: bit set = register in use (as FXSAVE)
     uint8_t gate;       // BT_GATE_* (bt-fpu.h): which instruction classes may run now
-    bool live;          // the host's MXCSR is the guest's, all masked; its flags are the newer
+    uint8_t live;       // BT_LIVE_* (bt-fpu.h): what of the host's FPU is the guest's
     uint16_t opcode;
     uint64_t instruction_pointer, data_pointer;
     uint16_t instruction_selector, data_selector;

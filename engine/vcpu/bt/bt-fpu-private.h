@@ -39,13 +39,22 @@ static inline unsigned bt_x87_top(const BtFpu *fpu)
     return fpu->status >> BT_X87_TOP_SHIFT & 7;
 }
 
+// The control word that a load of `value` makes: bit 6 reads as one, other reserved bits as zero.
+static inline uint16_t bt_x87_control(uint16_t value)
+{
+    return (value & 0x1f3f) | 0x40;
+}
+
 // Makes the host's MXCSR the guest's (all masked).
 void bt_fpu_enter(BtCpu *cpu);
 // Makes fpu.mxcsr complete: adds the flags that the host collected.
 void bt_fpu_collect(BtCpu *cpu);
 // LDMXCSR and the like; reserved bits were checked.
 void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value);
-// The state after FNINIT; registers keep their contents.
+// After the control or status word was loaded or flags were cleared: the host's must be loaded anew;
+// ES and B follow.
+void bt_fpu_x87_changed(BtCpu *cpu);
+// The state after FNINIT; registers keep their contents. bt_fpu_x87_changed has to follow.
 void bt_fpu_init_x87(BtFpu *fpu);
-// ES and B from the flags and masks, after either changed.
+// ES and B from the flags and masks.
 void bt_x87_update_summary(BtFpu *fpu);

@@ -27,10 +27,14 @@ static void update_gate(BtCpu *cpu)
 {
     BtFpu *fpu = &cpu->fpu;
     bool em = cpu->cr0 & BT_CR0_EM, ts = cpu->cr0 & BT_CR0_TS;
-    bool quiet = fpu->live && (fpu->mxcsr & BT_MXCSR_ALL_MASKED) == BT_MXCSR_ALL_MASKED;
+    bool quiet = (fpu->live & BT_LIVE_MXCSR) &&
+                 (fpu->mxcsr & BT_MXCSR_ALL_MASKED) == BT_MXCSR_ALL_MASKED;
     uint8_t gate = 0;
     if (!em && !ts) {
         gate |= BT_GATE_MMX | BT_GATE_X87;
+        if ((fpu->live & BT_LIVE_X87) &&
+            (fpu->control & BT_X87_EXCEPTIONS) == BT_X87_EXCEPTIONS)
+            gate |= BT_GATE_X87_FAST;
         if (cpu->cr4 & BT_CR4_OSFXSR)
             gate |= BT_GATE_SSE | (quiet ? BT_GATE_SSE_FP : 0);
     }
@@ -47,32 +51,45 @@ void bt_fpu_update(BtCpu *cpu)
 void bt_fpu_enter(BtCpu *cpu)
 {
     BtFpu *fpu = &cpu->fpu;
-    if (!fpu->live) {
+    if (!(fpu->live & BT_LIVE_MXCSR)) {
         __builtin_ia32_ldmxcsr(host_mxcsr(fpu->mxcsr));
-        fpu->live = true;
+        fpu->live |= BT_LIVE_MXCSR;
         update_gate(cpu);
     }
 }
 
 void bt_fpu_collect(BtCpu *cpu)
 {
-    if (cpu->fpu.live)
+    if (cpu->fpu.live & BT_LIVE_MXCSR)
         cpu->fpu.mxcsr |= __builtin_ia32_stmxcsr() & BT_MXCSR_FLAGS;
 }
 
 void bt_fpu_leave_slow(BtCpu *cpu)
 {
     bt_fpu_collect(cpu);
-    __builtin_ia32_ldmxcsr(BT_MXCSR_DEFAULT);
-    cpu->fpu.live = false;
+    if (cpu->fpu.live & BT_LIVE_MXCSR)
+        __builtin_ia32_ldmxcsr(BT_MXCSR_DEFAULT);
+    if (cpu->fpu.live & BT_LIVE_X87)
+        __asm__ volatile("fninit");
+    cpu->fpu.live = 0;
     update_gate(cpu);
 }
 
 void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value)
 {
     cpu->fpu.mxcsr = value;
-    if (cpu->fpu.live)
+    if (cpu->fpu.live & BT_LIVE_MXCSR)
         __builtin_ia32_ldmxcsr(host_mxcsr(value));
+    update_gate(cpu);
+}
+
+void bt_fpu_x87_changed(BtCpu *cpu)
+{
+    if (cpu->fpu.live & BT_LIVE_X87) {
+        __asm__ volatile("fninit");
+        cpu->fpu.live &= (uint8_t)~BT_LIVE_X87;
+    }
+    bt_x87_update_summary(&cpu->fpu);
     update_gate(cpu);
 }
 
@@ -111,7 +128,7 @@ void bt_fpu_get(const BtCpu *cpu, uint8_t area[VCPU_XSAVE_SIZE])
 {
     const BtFpu *fpu = &cpu->fpu;
     uint32_t mxcsr = fpu->mxcsr;
-    if (fpu->live)
+    if (fpu->live & BT_LIVE_MXCSR)
         mxcsr |= __builtin_ia32_stmxcsr() & BT_MXCSR_FLAGS;
     memset(area, 0, VCPU_XSAVE_SIZE);
     le16_write(area, fpu->control);
@@ -144,7 +161,7 @@ bool bt_fpu_set(BtCpu *cpu, const uint8_t area[VCPU_XSAVE_SIZE])
     memset(fpu->st, 0, sizeof fpu->st);
     bt_fpu_init_x87(fpu);
     if (present & 1) {
-        fpu->control = le16_read(area);
+        fpu->control = bt_x87_control(le16_read(area));
         fpu->status = le16_read(area + 2);
         fpu->tags = area[4];
         fpu->opcode = le16_read(area + 6) & 0x7ff;
@@ -152,8 +169,8 @@ bool bt_fpu_set(BtCpu *cpu, const uint8_t area[VCPU_XSAVE_SIZE])
         fpu->data_pointer = le64_read(area + 16);
         for (unsigned i = 0; i < 8; i++)
             memcpy(fpu->st[(bt_x87_top(fpu) + i) & 7], area + 32 + 16 * i, 10);
-        bt_x87_update_summary(fpu);
     }
+    bt_fpu_x87_changed(cpu);
     for (unsigned i = 0; i < 16; i++) {
         memset(fpu->vector[i], 0, sizeof fpu->vector[i]);
         if (present & 2)

@@ -9,6 +9,7 @@
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-memory.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -92,7 +93,8 @@ void native_init(void)
     random_state = seed ? g_ascii_strtoull(seed, NULL, 0) : (uint64_t)g_get_real_time() | 1;
     g_test_message("BT_SEED=%" G_GUINT64_FORMAT, random_state);
     g_print("# BT_SEED=%" G_GUINT64_FORMAT "\n", random_state);
-    uint8_t *area = mmap(NULL, 3 * NATIVE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *area = mmap(NULL, 3 * NATIVE_PAGE, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     g_assert_true(area != MAP_FAILED);
     data_page = area + NATIVE_PAGE;
     g_assert_cmpint(mprotect(data_page, NATIVE_PAGE, PROT_READ | PROT_WRITE), ==, 0);
@@ -300,8 +302,8 @@ void native_store(const BtCpu *cpu, NativeState *state)
     memcpy(state->area, image, NATIVE_AREA);
 }
 
-NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
-                              const uint8_t *code, unsigned length, NativeState *state)
+static NativeResult step(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
+                         const uint8_t *code, unsigned length, uint64_t rip, int *ret_vector)
 {
     static BtInsn insns[2];
     BtDecoded d;
@@ -310,12 +312,103 @@ NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtI
     if (!select(&d, &insns[0]))
         return NATIVE_UNSELECTED;
     insns[1] = (BtInsn){.handler = finish};
-    native_load(cpu, state);
-    cpu->block_rip = (uintptr_t)code_page;
-    state->vector = run_alone(cpu, insns);
-    native_store(cpu, state);
-    bt_fpu_leave(cpu);
+    cpu->block_rip = rip;
+    *ret_vector = run_alone(cpu, insns);
     return NATIVE_RAN;
+}
+
+NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
+                              const uint8_t *code, unsigned length, NativeState *state)
+{
+    native_load(cpu, state);
+    NativeResult result = step(cpu, select, code, length, (uintptr_t)code_page, &state->vector);
+    if (result == NATIVE_RAN)
+        native_store(cpu, state);
+    bt_fpu_leave(cpu);
+    return result;
+}
+
+int native_step(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out), const uint8_t *code,
+                unsigned length, uint64_t rip)
+{
+    int vector;
+    g_assert_cmpint(step(cpu, select, code, length, rip, &vector), ==, NATIVE_RAN);
+    bt_fpu_leave(cpu);
+    return vector;
+}
+
+static void normalize(NativeState *s)
+{
+    s->gpr[4] = 0;
+    s->rflags &= BT_FLAGS_STATUS;
+    s->area[5] = 0;
+    memset(s->area + 6, 0, 18);
+    memset(s->area + 28, 0, 4);
+    for (unsigned i = 0; i < 8; i++)
+        memset(s->area + 32 + 16 * i + 10, 0, 6);
+    memset(s->area + 416, 0, 576 - 416);
+}
+
+static void set_tlb(BtCpu *cpu, bool hit)
+{
+    uint64_t page = (uintptr_t)data_page;
+    BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[page >> 12 & (BT_TLB_SIZE - 1)];
+    e->read = e->write = hit ? page : BT_TLB_NONE;
+    e->addend = 0;
+}
+
+void native_both(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out), const uint8_t *code,
+                 unsigned length, const uint8_t *initial, NativeRun *r)
+{
+    r->native = r->ours = r->before;
+    memcpy(data_page, initial, NATIVE_PAGE);
+    native_run(code, length, &r->native);
+    memcpy(r->data_native, data_page, NATIVE_PAGE);
+    memcpy(data_page, initial, NATIVE_PAGE);
+    set_tlb(cpu, native_below(2));
+    if (native_interpret(cpu, select, code, length, &r->ours) != NATIVE_RAN)
+        r->ours.vector = BT_UD;
+    memcpy(r->data_ours, data_page, NATIVE_PAGE);
+    normalize(&r->native);
+    normalize(&r->ours);
+}
+
+bool native_same(const NativeRun *r, const BtDecoded *d)
+{
+    if (r->native.vector == r->ours.vector && r->native.rflags == r->ours.rflags &&
+        memcmp(r->native.gpr, r->ours.gpr, sizeof r->native.gpr) == 0 &&
+        memcmp(r->native.area, r->ours.area, NATIVE_AREA) == 0 &&
+        memcmp(r->data_native, r->data_ours, NATIVE_PAGE) == 0)
+        return true;
+    char text[256];
+    ZydisFormatter formatter;
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+    ZydisFormatterFormatInstruction(&formatter, &d->insn, d->operand,
+                                    d->insn.operand_count_visible, text, sizeof text, 0, NULL);
+    g_printerr("%s:", text);
+    for (unsigned i = 0; i < d->insn.length; i++)
+        g_printerr(" %02x", d->bytes[i]);
+    g_printerr("\nmxcsr %08x, vector native %d ours %d\n", le32_read(r->before.area + 24),
+               r->native.vector, r->ours.vector);
+    for (unsigned i = 0; i < 16; i++) {
+        if (r->native.gpr[i] != r->ours.gpr[i])
+            g_printerr("gpr %u: before %016" PRIx64 " native %016" PRIx64 " ours %016" PRIx64 "\n",
+                       i, r->before.gpr[i], r->native.gpr[i], r->ours.gpr[i]);
+    }
+    if (r->native.rflags != r->ours.rflags)
+        g_printerr("rflags: native %03" PRIx64 " ours %03" PRIx64 "\n", r->native.rflags,
+                   r->ours.rflags);
+    for (unsigned i = 0; i < NATIVE_AREA; i += 8) {
+        uint64_t n = le64_read(r->native.area + i), o = le64_read(r->ours.area + i);
+        if (n != o)
+            g_printerr("area %u: before %016" PRIx64 " native %016" PRIx64 " ours %016" PRIx64
+                       "\n", i, le64_read(r->before.area + i), n, o);
+    }
+    for (unsigned i = 0; i < NATIVE_PAGE; i++) {
+        if (r->data_native[i] != r->data_ours[i])
+            g_printerr("data %u: native %02x ours %02x\n", i, r->data_native[i], r->data_ours[i]);
+    }
+    return false;
 }
 
 BtCpu *native_cpu_new(void)
@@ -331,7 +424,7 @@ BtCpu *native_cpu_new(void)
     cpu->data_tlb = cpu->tlb;
     cpu->flat_mask = cpu->rip_mask = UINT64_MAX;
     for (unsigned i = 0; i < BT_SEGMENTS; i++) {
-        cpu->segment[i].selector = i == VCPU_CS ? 0x33 : 0x2b;
+        cpu->segment[i].selector = i == VCPU_CS ? 0x33 : 0; // as Linux has them
         cpu->segment[i].high = UINT64_MAX;
         cpu->segment[i].allows = BT_ALLOW_READ | BT_ALLOW_WRITE;
     }

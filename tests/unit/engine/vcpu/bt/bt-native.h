@@ -41,6 +41,24 @@ typedef enum { NATIVE_RAN, NATIVE_UNDECODED, NATIVE_UNSELECTED } NativeResult;
 // The same in the interpreter: decoded by Zydis, selected by `select`, run alone.
 NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
                               const uint8_t *code, unsigned length, NativeState *state);
+// Runs one instruction at `rip` from what the CPU holds; the exception's vector, -1: none.
+int native_step(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out), const uint8_t *code,
+                unsigned length, uint64_t rip);
+
+// One instruction on both sides.
+typedef struct {
+    NativeState before, native, ours;
+    uint8_t data_native[NATIVE_PAGE], data_ours[NATIVE_PAGE];
+} NativeRun;
+
+// Runs it from run->before and the data page `initial`; whether the TLB hits is random. What
+// `select` does not take counts as #UD. In the results everything is zeroed that may differ: RSP,
+// the FPU's instruction and data pointers, unused and reserved bytes, the XSAVE header.
+void native_both(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out), const uint8_t *code,
+                 unsigned length, const uint8_t *initial, NativeRun *run);
+// Prints what differs.
+bool native_same(const NativeRun *run, const BtDecoded *d);
+
 // Only the decoding, so that a test may look at the operands before it runs them.
 bool native_decode(BtCpu *cpu, const uint8_t *code, unsigned length, BtDecoded *ret, BtInsn *insn);
 
