@@ -23,7 +23,9 @@
 #include "engine/devices/storage/fdc-82077.h"
 #include "engine/devices/storage/ide-piix3.h"
 #include "engine/devices/virtio/virtio-blk.h"
+#include "engine/devices/virtio/virtio-console.h"
 #include "engine/devices/virtio/virtio-net.h"
+#include "engine/devices/virtio/virtio-rng.h"
 
 #define SAMPLE_RAM  0x200000
 #define SAMPLE_BIOS 0x20000
@@ -56,6 +58,10 @@ const DeviceRow device_table[] = {
     { &vga_ops, SAMPLE(VgaConfig, .vram_size = 1 << 20, .devfn = PCI_DEVFN(2, 0)) },
     { &virtio_blk_ops, SAMPLE(VirtioBlkConfig, .devfn = PCI_DEVFN(3, 0)) },
     { &virtio_net_ops, SAMPLE(VirtioNetConfig, .devfn = PCI_DEVFN(4, 0)) },
+    { &virtio_rng_ops, SAMPLE(VirtioRngConfig, .devfn = PCI_DEVFN(5, 0)) },
+    { &virtio_console_ops, SAMPLE(VirtioConsoleConfig, .devfn = PCI_DEVFN(5, 0), .port_count = 2,
+                                  .ports = { { 0 }, { .name = "org.lodge.sample" } },
+                                  .console_mask = 1) },
 };
 
 const size_t device_table_size = G_N_ELEMENTS(device_table);
