@@ -99,7 +99,7 @@ static bool measure(const BlockOpen *options, int fd, uint64_t *ret_size, GError
     }
     if ((uint64_t)size > LARGEST_IMAGE) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                    "image '%s' claims %" G_GINT64_MODIFIER "u bytes: more than 1 EiB is not a disk",
+                    "image '%s' claims %" G_GINT64_MODIFIER "u bytes: more than 1 EiB is no disk",
                     options->path, (uint64_t)size);
         return false;
     }

@@ -151,8 +151,8 @@ static void async_complete(BlockRequest *request, int result)
     g_atomic_int_inc(async->completed);
 }
 
-static void submit_async(Async *async, BlockDevice *block, BlockOperation operation, uint64_t offset,
-                         GMutex *lock, gint *completed)
+static void submit_async(Async *async, BlockDevice *block, BlockOperation operation,
+                         uint64_t offset, GMutex *lock, gint *completed)
 {
     for (int i = 0; i < 3; i++)
         async->iov[i] = (struct iovec){ async->data[i], 512 };
@@ -453,8 +453,8 @@ static void test_refused_permission(void)
     memcpy(none, own, sizeof none);
     none[0].effective = none[1].effective = 0;
     set_effective(none);
-    assert_path_refused(path, false, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be written by you");
-    assert_path_refused(path, true, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be read by you");
+    assert_path_refused(path, false, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be written");
+    assert_path_refused(path, true, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be read");
     set_effective(own);
 }
 
@@ -551,7 +551,8 @@ static void test_iso_truncated(void)
     g_autofree uint8_t *iso = iso_skeleton();
     g_autofree char *path = image_path("short.iso");
     write_file(path, iso, (ISO_SECTORS - 1) * 2048);
-    assert_path_refused(path, true, NULL, G_IO_ERROR_INVALID_DATA, "short.iso|truncated|81920|79872");
+    assert_path_refused(path, true, NULL, G_IO_ERROR_INVALID_DATA,
+                        "short.iso|truncated|81920|79872");
     write_file(path, iso, 17 * 2048 - 1);
     assert_path_refused(path, true, "iso", G_IO_ERROR_INVALID_DATA, "too small");
     write_file(path, iso, 0);
