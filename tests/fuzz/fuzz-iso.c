@@ -35,8 +35,8 @@ static size_t edit_image(uint8_t *image, const uint8_t *data, size_t size)
 {
     size_t cut = size >= 2 ? le16_read(data) : 0;
     for (size_t i = 2; i + 4 <= size; i += 4) {
-        size_t at = (16 + data[i] % 8u) * ISO_SECTOR_SIZE + le16_read(data + i + 1) % ISO_SECTOR_SIZE;
-        image[at] = data[i + 3];
+        size_t sector = 16 + data[i] % 8u, offset = le16_read(data + i + 1) % ISO_SECTOR_SIZE;
+        image[sector * ISO_SECTOR_SIZE + offset] = data[i + 3];
     }
     return BYTES - cut % BYTES;
 }
