@@ -45,7 +45,8 @@ typedef enum {
 } BtMode;
 
 typedef struct {
-    uint64_t base;
+    uint64_t base;      // what addresses add: 0 for ES, CS, SS, DS in 64-bit mode
+    uint64_t true_base; // the descriptor's
     uint32_t limit;
     uint16_t selector;
     uint16_t access; // as VcpuSegment.access
@@ -67,7 +68,13 @@ enum {
     BT_REQUEST_A20 = 1 << 4,
     BT_REQUEST_STEP = 1 << 5,   // TF is set, or a data breakpoint matched: one instruction at a time
     BT_REQUEST_SHADOW = 1 << 6, // an interrupt shadow holds for one instruction
+    BT_REQUEST_HALT = 1 << 7,   // HLT was executed: cpu->halted is set
 };
+
+// cpu->shadow.
+enum { BT_SHADOW_STI = 1, BT_SHADOW_MOV_SS = 2 };
+
+#define BT_MC_BANKS 4 // machine-check banks, which never report
 
 // Why a fault left a handler; the argument of longjmp.
 typedef enum {
@@ -143,6 +150,8 @@ struct BtCpu {
     uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
     uint64_t msr_pat, msr_misc_enable, msr_mtrr_def_type, msr_mtrr_physical[16];
     uint64_t msr_mtrr_fixed[11];
+    uint64_t msr_tsc_adjust, msr_spec_ctrl, msr_mcg_status;
+    uint64_t msr_mc[BT_MC_BANKS * 4]; // CTL, STATUS, ADDR, MISC of each bank
     int64_t tsc_offset;
     BtFpu fpu;
     uint64_t a20_mask; // ANDed to physical addresses
@@ -154,9 +163,12 @@ struct BtCpu {
     bool nmi_pending;
     uint8_t shadow; // interrupts (and for MOV SS also debug traps) held off for one instruction
     BtFault fault;
+    bool injected;         // fault came with the state and is yet to be delivered
     bool delivering;       // an exception is being delivered: a second one is a double fault
     BtFault delivered;     // what is being delivered, for the double-fault table
     bool delivered_soft;   // INT n, INT3, INTO
+    bool delivered_exception; // neither that nor an interrupt
+    uint8_t debug_hits;    // data and I/O breakpoints that the instruction hit, and bt-debug.h's
 
     jmp_buf leave;
     VcpuExit exit;

@@ -100,6 +100,7 @@ bool bt_decode_allowed(const BtDecoders *decoders, const ZydisDecodedInstruction
 bool bt_decode_harmless(const BtDecoded *d)
 {
     switch (d->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CLAC:
     case ZYDIS_MNEMONIC_CLI:
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_LAR:
@@ -109,14 +110,18 @@ bool bt_decode_harmless(const BtDecoded *d)
     case ZYDIS_MNEMONIC_RDTSCP:
     case ZYDIS_MNEMONIC_RDFSBASE:
     case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_RDPID:
     case ZYDIS_MNEMONIC_SGDT:
     case ZYDIS_MNEMONIC_SIDT:
     case ZYDIS_MNEMONIC_SLDT:
     case ZYDIS_MNEMONIC_SMSW:
+    case ZYDIS_MNEMONIC_STAC:
     case ZYDIS_MNEMONIC_STR:
     case ZYDIS_MNEMONIC_SWAPGS:
     case ZYDIS_MNEMONIC_VERR:
     case ZYDIS_MNEMONIC_VERW:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
         return true;
     case ZYDIS_MNEMONIC_MOV: // reads of segment, control and debug registers
         return d->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY ||

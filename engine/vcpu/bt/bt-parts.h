@@ -24,15 +24,11 @@ void bt_cache_create(BtCpu *cpu);
 void bt_cache_destroy(BtCpu *cpu);
 void bt_cache_forget(BtCpu *cpu);
 
-// A store to [physical, physical + size) would change the block that runs now, which is longer than
-// one instruction: the slow path then leaves with BT_LEAVE_RETRY_ALONE before it writes.
-bool bt_block_hit(const BtCpu *cpu, uint64_t physical, unsigned size);
-
 // ---- bt-fpu.c, bt-simd.c: see bt-fpu.h ----
 //
 // bt_simd_create, bt_simd_destroy, bt_fpu_reset, bt_fpu_get, bt_fpu_set, and what others have to
 // call: bt_fpu_update after CR0, CR4 or XCR0 changed, bt_fpu_leave before code outside of this
-// folder runs, bt_simd_flushed where bt_simd_wants_flush said so and all blocks are gone.
+// folder runs, bt_simd_flushed when the block cache emptied itself.
 
 // ---- bt-fault.c: steps of the run loop ----
 
@@ -49,12 +45,14 @@ bool bt_interrupt_waits(const BtCpu *cpu);
 
 // ---- bt-debug.c: steps of the run loop while BT_REQUEST_STEP is set ----
 
-// Before the one instruction at cpu->rip: raises #DB for an instruction breakpoint, unless RF.
+// Before the one instruction at cpu->rip: raises #DB for an instruction breakpoint, unless RF;
+// clears RF.
 void bt_debug_before(BtCpu *cpu);
-// After it, cpu->rip at the next: clears RF, raises #DB for a single step (TF was set before it)
-// or data breakpoints that it hit. tf: RFLAGS.TF before the instruction.
+// After it, where it ended without a fault, cpu->rip at the next, cpu->insn NULL, cpu->shadow what
+// this instruction itself set (the run loop clears it before): raises #DB for a single step (tf:
+// RFLAGS.TF before the instruction) or for data and I/O breakpoints that it hit.
 void bt_debug_after(BtCpu *cpu, bool tf);
-// Sets or clears BT_REQUEST_STEP by TF, RF and DR7.
+// Sets or clears BT_REQUEST_STEP by TF, RF and DR7; after each of them changed.
 void bt_debug_update(BtCpu *cpu);
 // DR7 has an enabled instruction breakpoint (then every block is one instruction).
 static inline bool bt_debug_code_breakpoints(const BtCpu *cpu)
@@ -77,6 +75,9 @@ void bt_mmu_service(BtCpu *cpu);
 void bt_segment_load(BtCpu *cpu, unsigned segment, uint16_t selector);
 // As in real and virtual-8086 mode: base = selector * 16; the rest as `mode` needs.
 void bt_segment_set_real(BtCpu *cpu, unsigned segment, uint16_t selector);
+
+// cpu->mmu_index by CPL, RFLAGS.AC, CR0.AM and CR4.SMAP; part of bt_update_mode.
+void bt_update_mmu_index(BtCpu *cpu);
 
 // ---- bt-backend.c ----
 

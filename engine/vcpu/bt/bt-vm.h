@@ -32,6 +32,9 @@ struct BtVm {
     pthread_mutex_t tlb_lock;    // TLB fills and cpu[] against bt_vm_protect_page
     GuestMemoryListener listener; // bt-vm.c
     uint64_t a20_mask;
+    pthread_mutex_t tsc_lock;
+    int64_t tsc_offset; // of the CPU set last (bt-state.c)
+    bool tsc_offset_known;
 };
 
 // Marks the bytes as holding code and removes every vCPU's write entries for the page they are in.
