@@ -14,6 +14,12 @@
 // Above this no file system of today holds a file; also keeps sums of offsets within int64_t.
 #define LARGEST_IMAGE (UINT64_C(1) << 60)
 
+// Offsets of QEMU's lock bytes: 100 + right for a right in use, 200 + right for one not granted to
+// others (docs/devel of QEMU, "image locking"); right 0 is reading, 1 is writing.
+#define QEMU_READS     100
+#define QEMU_WRITES    101
+#define QEMU_NO_WRITER 201
+
 static void set_open_error(const BlockOpen *options, int code, GError **error)
 {
     const char *path = options->path;
@@ -64,13 +70,36 @@ static bool check_kind(const BlockOpen *options, int fd, GError **error)
     return false;
 }
 
+// One lock of `count` bytes, 0 for the whole file.
+static int set_lock(int fd, int command, short type, off_t start, off_t count, short *ret_found)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count };
+    int result = fcntl(fd, command, &lock);
+    *ret_found = lock.l_type;
+    return result;
+}
+
+// A writer locks the whole file. A reader locks those two bytes by which QEMU knows somebody who
+// reads and does not bear a writer, so that both may share an image; and looks for the byte that a
+// QEMU which writes would hold.
+static int take_lock(int fd, bool read_only)
+{
+    short found;
+    if (!read_only)
+        return set_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0, &found);
+    if (set_lock(fd, F_OFD_SETLK, F_RDLCK, QEMU_READS, 1, &found) < 0 ||
+        set_lock(fd, F_OFD_SETLK, F_RDLCK, QEMU_NO_WRITER, 1, &found) < 0 ||
+        set_lock(fd, F_OFD_GETLK, F_WRLCK, QEMU_WRITES, 1, &found) < 0)
+        return -1;
+    if (found == F_UNLCK)
+        return 0;
+    errno = EAGAIN;
+    return -1;
+}
+
 static bool lock_file(const BlockOpen *options, int fd, GError **error)
 {
-    struct flock lock = {
-        .l_type = options->read_only ? F_RDLCK : F_WRLCK,
-        .l_whence = SEEK_SET,
-    };
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+    if (take_lock(fd, options->read_only) == 0)
         return true;
     if (errno != EAGAIN && errno != EACCES) {
         g_message("image '%s' cannot be locked (%s): make sure that no other machine uses it",
@@ -99,7 +128,7 @@ static bool measure(const BlockOpen *options, int fd, uint64_t *ret_size, GError
     }
     if ((uint64_t)size > LARGEST_IMAGE) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                    "image '%s' claims %" G_GINT64_MODIFIER "u bytes: more than 1 EiB is not a disk",
+                    "image '%s' claims %" G_GINT64_MODIFIER "u bytes: more than 1 EiB is no disk",
                     options->path, (uint64_t)size);
         return false;
     }

@@ -185,8 +185,8 @@ static void *uring_create(int fd, GError **error)
     UringIo *u = g_new0(UringIo, 1);
     int made = io_uring_queue_init(RING_DEPTH * 2, &u->ring, 0);
     if (made < 0) {
-        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-made), "the kernel refuses io_uring: %s",
-                    g_strerror(-made));
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-made),
+                    "the kernel refuses io_uring: %s", g_strerror(-made));
         g_free(u);
         return NULL;
     }

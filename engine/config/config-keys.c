@@ -44,6 +44,8 @@ const ConfigKey config_keys[] = {
       "A high precision event timer." },
     { "board", 1, "rng", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,
       "A virtio entropy source." },
+    { "board", 1, "virtio-console", CONFIG_BOOLEAN, "false", NULL, 0, 0, NULL,
+      "A virtio console beside the serial ports." },
     { "board", 1, "absolute-pointer", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,
       "The VMware pointer port, so that the mouse need not be grabbed." },
 

@@ -81,15 +81,12 @@ static uint32_t until_wrap(const Channel *channel)
     return channel->mode & MODE_DOWN ? channel->address + 1u : 0x10000u - channel->address;
 }
 
-static void swap_elements(uint8_t *bytes, size_t count, unsigned width)
+static void move(const Dma *dma, const Channel *channel, uint64_t at, uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0, j = count - 1; i < j; i++, j--) {
-        for (unsigned b = 0; b < width; b++) {
-            uint8_t byte = bytes[i * width + b];
-            bytes[i * width + b] = bytes[j * width + b];
-            bytes[j * width + b] = byte;
-        }
-    }
+    if ((channel->mode & MODE_TYPE) == MODE_WRITE)
+        guest_memory_write(dma->host.memory, at, bytes, size);
+    else if ((channel->mode & MODE_TYPE) == MODE_READ)
+        guest_memory_read(dma->host.memory, at, bytes, size);
 }
 
 // Moves `count` elements that do not wrap, in the device's order.
@@ -97,19 +94,15 @@ static void move_run(Dma *dma, unsigned index, uint8_t *bytes, uint32_t count)
 {
     Channel *channel = &dma->channels[index];
     unsigned width = index < 4 ? 1 : 2;
-    bool down = channel->mode & MODE_DOWN;
-    uint64_t at = bus_address(dma, index) - (down ? (uint64_t)(count - 1) * width : 0);
-    size_t size = (size_t)count * width;
-    if ((channel->mode & MODE_TYPE) == MODE_WRITE) {
-        if (down)
-            swap_elements(bytes, count, width);
-        guest_memory_write(dma->host.memory, at, bytes, size);
-    } else if ((channel->mode & MODE_TYPE) == MODE_READ) {
-        guest_memory_read(dma->host.memory, at, bytes, size);
-        if (down)
-            swap_elements(bytes, count, width);
+    uint64_t at = bus_address(dma, index);
+    if (channel->mode & MODE_DOWN) {
+        for (uint32_t i = 0; i < count; i++)
+            move(dma, channel, at - (uint64_t)i * width, bytes + (size_t)i * width, width);
+        channel->address = (uint16_t)(channel->address - count);
+    } else {
+        move(dma, channel, at, bytes, (size_t)count * width);
+        channel->address = (uint16_t)(channel->address + count);
     }
-    channel->address = (uint16_t)(down ? channel->address - count : channel->address + count);
 }
 
 static void end_count(Dma *dma, unsigned index)

@@ -279,7 +279,8 @@ static uint8_t read_register_c(Rtc *rtc)
     uint8_t value = rtc->cmos[REGISTER_C];
     rtc->cmos[REGISTER_C] = 0;
     update_irq(rtc);
-    arm(rtc);
+    if (value) // a guest that polls must not put off a tick that is owed
+        arm(rtc);
     return value;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Between the ATA side (atapi-cdrom.c) and the packet commands (atapi-packet.c) of the CD-ROM drive.
-// Folder-private.
+// Between the ATA side (atapi-cdrom.c) and the packet commands (atapi-packet.c) of the CD-ROM
+// drive. Folder-private.
 #pragma once
 
 #include "engine/devices/storage/ide-drive.h"

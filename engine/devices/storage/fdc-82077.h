@@ -27,6 +27,6 @@ extern const DeviceOps fdc_82077_ops;
 // lock held.
 bool fdc_82077_set_medium(void *device, unsigned unit, BlockDevice *block);
 
-// The type that CMOS byte 10h gives the drive which takes a diskette of this many bytes: 1 (360 KB),
-// 2 (1.2 MB), 3 (720 KB), 4 (1.44 MB), 5 (2.88 MB); 0 where no diskette has this size.
+// The type that CMOS byte 10h gives the drive which takes a diskette of this many bytes:
+// 1 (360 KB), 2 (1.2 MB), 3 (720 KB), 4 (1.44 MB), 5 (2.88 MB); 0 where no diskette has this size.
 uint8_t fdc_drive_type(uint64_t bytes);

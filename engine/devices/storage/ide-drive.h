@@ -107,7 +107,7 @@ struct IdeDrive {
     uint32_t block_end;           // end of the DRQ block on show
 
     // ATA disk (ata-disk.c)
-    uint16_t cylinders, heads, sectors_per_track; // current translation (INITIALIZE DEVICE PARAMETERS)
+    uint16_t cylinders, heads, sectors_per_track; // of the current translation
     uint8_t multiple;                             // sectors a block, 0: not set
     uint8_t transfer_mode;                        // as SET FEATURES 03h set it
     bool write_cache, look_ahead, smart, standby;

@@ -7,6 +7,7 @@
 #include "engine/vcpu/bt/bt-flags.h"
 #include "engine/vcpu/bt/bt-fuse.h"
 #include "engine/vcpu/bt/bt-memory.h"
+#include "engine/vcpu/bt/bt-parts.h"
 
 #include <glib.h>
 #include <string.h>
@@ -145,6 +146,12 @@ BtBlock *bt_block_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t physical
     const BtVm *vm = cpu->vm;
     Draft draft;
     BtBlock header = {.generation_at = &no_generation, .generation_second_at = &no_generation};
+
+    // Here, where no instruction in the making holds a compiled form.
+    if (bt_simd_wants_flush(cpu)) {
+        bt_cache_forget(cpu);
+        bt_simd_flushed(cpu);
+    }
 
     // Another CPU or a device may write the bytes meanwhile; a block of bytes that never rest is
     // run once and forgotten.

@@ -4,7 +4,6 @@
 // was written since is compared with memory before it is given up: data beside code, and code that
 // is loaded again, cost a compare instead of a decoding.
 #include "engine/vcpu/bt/bt-cache.h"
-#include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-parts.h"
 
@@ -30,7 +29,6 @@ static void forget(BtCpu *cpu, BtCache *cache)
     cache->used = 0;
     cpu->link = NULL;
     cpu->block = NULL;
-    bt_simd_flushed(cpu);
 }
 
 static bool generations_match(const BtBlock *block)
@@ -129,7 +127,7 @@ BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count)
     BtCache *cache = cpu->block_cache;
     // One more in front for the check of a second page, one behind for the end.
     uint64_t size = sizeof(BtBlock) + (count + 2) * sizeof(BtInsn);
-    if (cache->used + size > ARENA_SIZE || bt_simd_wants_flush(cpu))
+    if (cache->used + size > ARENA_SIZE)
         forget(cpu, cache);
     BtBlock *block = (BtBlock *)(cache->arena + cache->used);
     cache->used += size;

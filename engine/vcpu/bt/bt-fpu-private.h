@@ -58,3 +58,6 @@ void bt_fpu_x87_changed(BtCpu *cpu);
 void bt_fpu_init_x87(BtFpu *fpu);
 // ES and B from the flags and masks.
 void bt_x87_update_summary(BtFpu *fpu);
+
+// bt-xsave.c; bt_select_simd asks it.
+bool bt_select_xsave(const BtDecoded *d, BtInsn *out);

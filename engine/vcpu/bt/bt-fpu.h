@@ -52,8 +52,8 @@ static inline void bt_fpu_leave(BtCpu *cpu)
         bt_fpu_leave_slow(cpu);
 }
 
-// No decoded block of this CPU exists any more: compiled forms may go. To be called by the block
-// cache when it empties itself, which it also does when bt_simd_wants_flush says so.
+// The room for compiled forms is used up; until every block is given up new ones run slowly. To be
+// asked before a block is decoded. flushed: no BtInsn of this CPU holds a form any more.
 void bt_simd_flushed(BtCpu *cpu);
 bool bt_simd_wants_flush(const BtCpu *cpu);
 

@@ -168,7 +168,18 @@ static bool select_bit(const Bit *table, const BtDecoded *d, BtInsn *out)
 
 // ---- One source, one destination: BSF BSR LZCNT TZCNT POPCNT BLSI BLSMSK BLSR ADCX ADOX ----
 
-// The destination is an input too: BSF and BSR of zero leave it as it is.
+// BSF and BSR of zero leave the destination as it is, the upper half of a 32-bit one too.
+#define KEEPS_bsf (f & BT_STATUS_ZF)
+#define KEEPS_bsr (f & BT_STATUS_ZF)
+#define KEEPS_lzcnt false
+#define KEEPS_tzcnt false
+#define KEEPS_popcnt false
+#define KEEPS_adcx false
+#define KEEPS_adox false
+#define KEEPS_blsi false
+#define KEEPS_blsmsk false
+#define KEEPS_blsr false
+
 #define TWO_OPERANDS(op, bits, suffix)                                                             \
     static inline uint##bits##_t host_##op##bits(uint##bits##_t to, uint##bits##_t from,           \
                                                  uint16_t *f)                                      \
@@ -182,16 +193,18 @@ static bool select_bit(const Bit *table, const BtDecoded *d, BtInsn *out)
     static void op##bits##_rr(BtCpu *cpu, const BtInsn *insn)                                      \
     {                                                                                              \
         uint16_t f = cpu->flags_status;                                                            \
-        bt_set##bits(cpu, insn->reg[0],                                                            \
-                     host_##op##bits(bt_get##bits(cpu, insn->reg[0]),                              \
-                                     bt_get##bits(cpu, insn->reg[1]), &f));                        \
+        uint##bits##_t to = host_##op##bits(bt_get##bits(cpu, insn->reg[0]),                       \
+                                            bt_get##bits(cpu, insn->reg[1]), &f);                  \
+        if (!KEEPS_##op)                                                                           \
+            bt_set##bits(cpu, insn->reg[0], to);                                                   \
         cpu->flags_status = f;                                                                     \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
     BT_READ_HANDLERS(op##bits##_rm, bits, {                                                        \
         uint16_t f = cpu->flags_status;                                                            \
-        bt_set##bits(cpu, insn->reg[0],                                                            \
-                     host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f));                 \
+        uint##bits##_t to = host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f);           \
+        if (!KEEPS_##op)                                                                           \
+            bt_set##bits(cpu, insn->reg[0], to);                                                   \
         cpu->flags_status = f;                                                                     \
     })
 

@@ -90,6 +90,7 @@ EXTEND(movsx, 64, 8, int8_t)
 EXTEND(movsx, 16, 16, int16_t)
 EXTEND(movsx, 32, 16, int16_t)
 EXTEND(movsx, 64, 16, int16_t)
+EXTEND(movsx, 16, 32, int32_t) // MOVSXD with 66 reads 32 bits on some processors
 EXTEND(movsx, 32, 32, int32_t) // MOVSXD without REX.W moves
 EXTEND(movsx, 64, 32, int32_t)
 
@@ -108,7 +109,7 @@ static const Extend movzx_handlers[2][4] = {
 static const Extend movsx_handlers[3][4] = {
     {{0}, EXTEND_ROW(movsx, 16, 8), EXTEND_ROW(movsx, 32, 8), EXTEND_ROW(movsx, 64, 8)},
     {{0}, EXTEND_ROW(movsx, 16, 16), EXTEND_ROW(movsx, 32, 16), EXTEND_ROW(movsx, 64, 16)},
-    {{0}, {0}, EXTEND_ROW(movsx, 32, 32), EXTEND_ROW(movsx, 64, 32)},
+    {{0}, EXTEND_ROW(movsx, 16, 32), EXTEND_ROW(movsx, 32, 32), EXTEND_ROW(movsx, 64, 32)},
 };
 
 static bool select_extend(const BtDecoded *d, BtInsn *out)
@@ -119,12 +120,8 @@ static bool select_extend(const BtDecoded *d, BtInsn *out)
     const Extend *row;
     if (d->insn.mnemonic == ZYDIS_MNEMONIC_MOVZX)
         row = from_size < 2 ? &movzx_handlers[from_size][to_size] : NULL;
-    else if (from_size < 2 || (from_size == 2 && to_size >= 2))
-        row = &movsx_handlers[from_size][to_size];
-    else if (d->insn.mnemonic == ZYDIS_MNEMONIC_MOVSXD && to_size == 1)
-        return select_mov(d, out); // with 66: the low 16 bits
     else
-        row = NULL;
+        row = from_size < 3 ? &movsx_handlers[from_size][to_size] : NULL;
     if (!row || !row->rr)
         return false;
     out->reg[0] = bt_operand_register(&d->operand[0]);

@@ -28,7 +28,7 @@ void bt_cache_forget(BtCpu *cpu);
 //
 // bt_simd_create, bt_simd_destroy, bt_fpu_reset, bt_fpu_get, bt_fpu_set, and what others have to
 // call: bt_fpu_update after CR0, CR4 or XCR0 changed, bt_fpu_leave before code outside of this
-// folder runs, bt_simd_flushed when the block cache emptied itself.
+// folder runs, bt_simd_flushed where bt_simd_wants_flush said so and all blocks are gone.
 
 // ---- bt-fault.c: steps of the run loop ----
 

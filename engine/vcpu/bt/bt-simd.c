@@ -426,6 +426,8 @@ static bool select_compiled(const BtDecoded *d, BtInsn *out)
 
 bool bt_select_simd(const BtDecoded *d, BtInsn *out)
 {
+    if (bt_select_xsave(d, out))
+        return true;
     if (!is_ours(&d->insn) || !d->cpu->simd_private)
         return false;
     if (d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&

@@ -151,8 +151,8 @@ static void async_complete(BlockRequest *request, int result)
     g_atomic_int_inc(async->completed);
 }
 
-static void submit_async(Async *async, BlockDevice *block, BlockOperation operation, uint64_t offset,
-                         GMutex *lock, gint *completed)
+static void submit_async(Async *async, BlockDevice *block, BlockOperation operation,
+                         uint64_t offset, GMutex *lock, gint *completed)
 {
     for (int i = 0; i < 3; i++)
         async->iov[i] = (struct iovec){ async->data[i], 512 };
@@ -453,8 +453,8 @@ static void test_refused_permission(void)
     memcpy(none, own, sizeof none);
     none[0].effective = none[1].effective = 0;
     set_effective(none);
-    assert_path_refused(path, false, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be written by you");
-    assert_path_refused(path, true, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be read by you");
+    assert_path_refused(path, false, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be written");
+    assert_path_refused(path, true, NULL, G_IO_ERROR_PERMISSION_DENIED, "cannot be read");
     set_effective(own);
 }
 
@@ -478,6 +478,14 @@ static void test_lock(void)
     block_close(first);
     block_close(second);
     block_close(open_image(path, false, BLOCK_IO_AUTO, NULL));
+
+    // As a QEMU that writes would
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+    g_assert_cmpint(fcntl(other, F_OFD_SETLK, &lock), ==, 0);
+    assert_path_refused(path, true, NULL, G_IO_ERROR_BUSY, "in use by another machine");
+    assert_path_refused(path, false, NULL, G_IO_ERROR_BUSY, "in use by another machine");
+    close(other);
 }
 
 static void test_descriptor(void)
@@ -551,7 +559,8 @@ static void test_iso_truncated(void)
     g_autofree uint8_t *iso = iso_skeleton();
     g_autofree char *path = image_path("short.iso");
     write_file(path, iso, (ISO_SECTORS - 1) * 2048);
-    assert_path_refused(path, true, NULL, G_IO_ERROR_INVALID_DATA, "short.iso|truncated|81920|79872");
+    assert_path_refused(path, true, NULL, G_IO_ERROR_INVALID_DATA,
+                        "short.iso|truncated|81920|79872");
     write_file(path, iso, 17 * 2048 - 1);
     assert_path_refused(path, true, "iso", G_IO_ERROR_INVALID_DATA, "too small");
     write_file(path, iso, 0);
@@ -648,6 +657,38 @@ static bool write_map(const char *path, unsigned id)
     return written;
 }
 
+static gint run_tool(char **argv, char **ret_output)
+{
+    gint status = -1;
+    g_assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, ret_output,
+                               NULL, &status, NULL));
+    return status;
+}
+
+// The same size as another program sees, and a lock that it respects.
+static void test_qemu_img(void)
+{
+    g_autofree char *tool = g_find_program_in_path("qemu-img");
+    g_autofree char *path = make_image("qemu.raw", 3 * 1024 * 1024 + 512);
+    g_autofree char *output = NULL;
+    if (!tool) {
+        g_test_skip("qemu-img is not installed");
+        return;
+    }
+    char *argv[] = { tool, (char *)"info", (char *)"--output=json", (char *)"-f", (char *)"raw",
+                     path, NULL };
+    char *read[] = { tool, (char *)"compare", (char *)"-f", (char *)"raw", (char *)"-F",
+                     (char *)"raw", path, path, NULL };
+    g_assert_cmpint(run_tool(argv, &output), ==, 0);
+    g_assert_nonnull(strstr(output, "\"virtual-size\": 3146240"));
+    BlockDevice *block = open_image(path, false, BLOCK_IO_AUTO, NULL);
+    g_assert_cmpint(run_tool(read, NULL), !=, 0);
+    block_close(block);
+    block = open_image(path, true, BLOCK_IO_AUTO, NULL);
+    g_assert_cmpint(run_tool(read, NULL), ==, 0);
+    block_close(block);
+}
+
 static void set_up_small_mount(void)
 {
     uid_t uid = geteuid();
@@ -712,6 +753,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/refused/unknown-driver", test_refused_unknown_driver);
     g_test_add_func("/block/refused/locked", test_lock);
     g_test_add_func("/block/descriptor", test_descriptor);
+    g_test_add_func("/block/qemu-img", test_qemu_img);
     g_test_add_func("/iso/probe", test_iso_probe);
     g_test_add_func("/iso/truncated", test_iso_truncated);
     g_test_add_func("/iso/odd-tail", test_iso_odd_tail);

@@ -308,7 +308,8 @@ static void test_toc(void)
     g_assert_cmpuint(r->got, ==, 48);
     g_assert_cmpuint(r->data[7], ==, 0xa0);
     g_assert_cmpuint(r->data[40], ==, 1);
-    g_assert_cmpuint(RUN(r, 0x43, 0, 0, 0, 0, 0, 0, 0, 100, 0x80), ==, 0x50); // old place of the format
+    // The format where old drives have it
+    g_assert_cmpuint(RUN(r, 0x43, 0, 0, 0, 0, 0, 0, 0, 100, 0x80), ==, 0x50);
     g_assert_cmpuint(r->got, ==, 48);
     g_assert_cmpuint(RUN(r, 0x43, 0, 0, 0, 0, 0, 0, 0, 5), ==, 0x50); // cut
     g_assert_cmpuint(r->got, ==, 5);

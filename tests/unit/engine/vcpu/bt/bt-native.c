@@ -84,6 +84,8 @@ static void on_signal(int signal, siginfo_t *info, void *frame)
         native_vector = BT_PF;
     if (signal == SIGFPE && u->uc_mcontext.gregs[REG_TRAPNO] == 16)
         native_vector = BT_MF;
+    if (signal == SIGFPE && u->uc_mcontext.gregs[REG_TRAPNO] == 0)
+        native_vector = BT_DE;
     siglongjmp(native_leave, 1);
 }
 

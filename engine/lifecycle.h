@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// When a machine runs: the state machine between a person (or the guest) and machine.h.
+//
+//     off -> starting -> running <-> paused
+//                           |  \-> stopping (the guest was asked to shut down) -> off
+//                           \-> crashed (with a reason; a reset or a stop leads out)
+//
+// Main thread only.
+#pragma once
+
+#include "engine/machine.h"
+
+typedef enum {
+    LIFECYCLE_OFF,
+    LIFECYCLE_STARTING,
+    LIFECYCLE_RUNNING,
+    LIFECYCLE_PAUSED,
+    LIFECYCLE_STOPPING,
+    LIFECYCLE_CRASHED,
+} LifecycleState;
+
+// Why a machine is off.
+typedef enum {
+    LIFECYCLE_NOT_STARTED,
+    LIFECYCLE_GUEST_POWERED_OFF,
+    LIFECYCLE_DEBUG_EXIT, // lifecycle_debug_value
+    LIFECYCLE_STOPPED,    // by a person
+} LifecycleEnd;
+
+typedef struct Lifecycle Lifecycle;
+
+typedef struct {
+    MachineOptions machine; // its event and opaque are set by the lifecycle
+    // After each change of state. reason: one sentence or "". May not free the lifecycle.
+    void (*changed)(void *opaque, LifecycleState state, const char *reason);
+    void *opaque;
+} LifecycleConfig;
+
+// Builds the machine: state starting. On failure NULL and error, as machine_new.
+Lifecycle *lifecycle_new(const LifecycleConfig *config, GError **error);
+void lifecycle_free(Lifecycle *lifecycle);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Lifecycle, lifecycle_free)
+
+// Each fails, with error (G_IO_ERROR_NOT_SUPPORTED) that names the state,
+// where the present state does not allow it.
+bool lifecycle_start(Lifecycle *lifecycle, GError **error); // from starting
+bool lifecycle_pause(Lifecycle *lifecycle, GError **error);
+bool lifecycle_resume(Lifecycle *lifecycle, GError **error);
+bool lifecycle_reset(Lifecycle *lifecycle, GError **error);
+// force: takes the power away. Otherwise asks the guest; if it has not shut down after two minutes
+// the state is running again, and reason says so.
+bool lifecycle_stop(Lifecycle *lifecycle, bool force, GError **error);
+
+LifecycleState lifecycle_state(const Lifecycle *lifecycle);
+const char *lifecycle_state_name(LifecycleState state); // "running"
+const char *lifecycle_reason(const Lifecycle *lifecycle);
+LifecycleEnd lifecycle_end(const Lifecycle *lifecycle);
+uint32_t lifecycle_debug_value(const Lifecycle *lifecycle);
+
+// The machine; it exists until lifecycle_free, also when it is off.
+Machine *lifecycle_machine(Lifecycle *lifecycle);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One virtual machine: its board with everything plugged in, built from a configuration, and the
+// vCPUs that run it. lifecycle.h decides when; this file does it.
+//
+// Lock order, outermost first:
+//   1. the machine lock (machine_mutex): every device, the input router, the display hub
+//   2. a vCPU's own lock (engine/vcpu/vcpu.c)
+//   3. leaves: char-stream buffers, the SPICE queue, the block layer's queue, the event queue
+// The main thread (GMainLoop) owns the Machine: all functions here are called on it without the
+// machine lock, unless they say otherwise. vCPU and timer threads reach the main thread only by
+// posting an event.
+#pragma once
+
+#include "engine/bus/char-backend.h"
+#include "engine/bus/input.h"
+#include "engine/config/config.h"
+#include "engine/display-hub.h"
+#include "engine/vcpu/vcpu-backend.h"
+
+#include <glib.h>
+
+typedef struct Machine Machine;
+
+typedef enum {
+    MACHINE_WANTS_RESET,     // by reset register, keyboard controller
+    MACHINE_WANTS_POWER_OFF, // ACPI S5
+    MACHINE_TRIPLE_FAULT,    // a CPU shut down: a PC resets itself then
+    MACHINE_DEBUG_EXIT,      // a write to the debug-exit port; value
+    MACHINE_FAILED,          // the guest cannot go on; text says why
+} MachineEvent;
+
+// Serial ports: two UARTs, then the virtio console.
+#define MACHINE_SERIAL_MAX 3
+#define MACHINE_SERIAL_UARTS 2
+
+typedef struct {
+    const Config *config; // copied
+    const char *folder;   // where relative paths start; NULL: the working directory
+    int debug_exit_port;  // -1: none
+    bool spice;           // a SPICE server
+    const char *spice_socket; // where it listens for any client; NULL: only handed-over sockets
+    const char *scanout_socket; // and for our own frontend
+    // On the main thread, no lock held; may free the machine.
+    void (*event)(void *opaque, MachineEvent event, uint32_t value, const char *text);
+    // A line that firmware wrote to its debug port. Any thread, machine lock held. May be NULL.
+    void (*firmware_line)(void *opaque, const char *line);
+    void *opaque;
+} MachineOptions;
+
+// Opens everything that the configuration names and builds the machine, powered on but not running.
+// On failure NULL, nothing is left behind, and error is one sentence for the user.
+Machine *machine_new(const MachineOptions *options, GError **error);
+// Stops it, waits for I/O in flight, closes everything. NULL is allowed.
+void machine_free(Machine *machine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Machine, machine_free)
+
+// Virtual time and vCPUs go on, or stand still. Pausing returns when no vCPU runs any more.
+void machine_run(Machine *machine);
+void machine_pause(Machine *machine);
+bool machine_is_running(const Machine *machine);
+
+// Presses reset, or takes the power away and gives it back. Runs on where it ran.
+void machine_reset(Machine *machine, bool cold);
+
+// Asks the guest to shut down (ACPI power button).
+void machine_power_button(Machine *machine);
+
+// How the vCPUs are executed, and one sentence why.
+const char *machine_backend_name(const Machine *machine);
+const char *machine_backend_why(const Machine *machine);
+const Config *machine_config(const Machine *machine);
+
+// Counters of all vCPUs, approximate while they run.
+void machine_stats(Machine *machine, VcpuStats *ret_stats);
+
+GMutex *machine_mutex(Machine *machine);
+InputRouter *machine_input(Machine *machine); // used with the lock held
+
+// The screen as a picture. False where the guest has shown nothing yet.
+bool machine_picture(Machine *machine, DisplayPicture *ret_picture);
+// The screen of a text mode as UTF-8, NULL in a graphics mode. Free with g_free.
+char *machine_text(Machine *machine);
+void machine_screen_size(Machine *machine, uint32_t *ret_width, uint32_t *ret_height);
+
+// Another listener at a serial port (copied) until it is removed. False: no such port.
+bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener);
+void machine_remove_serial(Machine *machine, unsigned port, const CharBackend *listener);
+
+// Hands a client's connection to the SPICE server; the descriptor is taken. scanout: as in
+// MachineOptions. False where there is none.
+bool machine_open_display(Machine *machine, int fd, bool scanout);
+
+// Prints the map of ports and MMIO, for `lodge-engine --list-devices`.
+char *machine_describe(Machine *machine);

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// lodge-engine: one process per virtual machine.
+#include "engine/run.h"
+#include "engine/sandbox.h"
+
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: lodge-engine --run [OPTION]...     one machine in the foreground; see lodgectl run\n"
+    "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
+    "       lodge-engine --version\n";
+
+static int run_command(int argc, char **argv)
+{
+    const char *prefix = g_getenv("LODGE_PROGRAM_NAME");
+    if (!prefix)
+        prefix = "lodge-engine";
+    g_autoptr(GError) error = NULL;
+    g_autoptr(RunOptions) options = run_options_parse(argc, argv, &error);
+    if (options)
+        return run_machine(options, prefix);
+    if (!error)
+        return 0;
+    fprintf(stderr, "%s: %s\n", prefix, error->message);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_ALL, "");
+    const char *command = argc > 1 ? argv[1] : "--help";
+    if (strcmp(command, "--run") == 0)
+        return run_command(argc - 2, argv + 2);
+    if (strcmp(command, "--self-test-sandbox") == 0)
+        return sandbox_self_test();
+    if (strcmp(command, "--version") == 0) {
+        puts("lodge-engine " LODGE_VERSION);
+        return 0;
+    }
+    bool help = strcmp(command, "--help") == 0 && argc > 1;
+    fputs(usage, help ? stdout : stderr);
+    return help ? 0 : 2;
+}

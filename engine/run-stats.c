@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See run-stats.h. The names are a contract with scripts.
+#include "engine/run-stats.h"
+
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+void run_stats_write(int fd, Machine *machine, double wall_seconds, int status)
+{
+    VcpuStats stats = { 0 };
+    machine_stats(machine, &stats);
+    struct rusage usage = { 0 };
+    getrusage(RUSAGE_SELF, &usage);
+
+    g_autoptr(GString) json = g_string_new("{\n");
+    g_string_append_printf(json, "  \"backend\": \"%s\",\n", machine_backend_name(machine));
+    g_string_append_printf(json, "  \"instructions\": %" G_GUINT64_FORMAT ",\n",
+                           stats.instructions);
+    g_string_append(json, "  \"exits\": {");
+    for (int reason = VCPU_EXIT_NONE + 1; reason < VCPU_EXIT_COUNT; reason++)
+        g_string_append_printf(json, "%s\"%s\": %" G_GUINT64_FORMAT,
+                               reason > VCPU_EXIT_NONE + 1 ? ", " : "", vcpu_exit_name(reason),
+                               stats.exits[reason]);
+    g_string_append(json, "},\n");
+    g_string_append_printf(json, "  \"translations\": %" G_GUINT64_FORMAT ",\n",
+                           stats.translations);
+    g_string_append_printf(json, "  \"tlb_misses\": %" G_GUINT64_FORMAT ",\n", stats.tlb_misses);
+    g_string_append_printf(json, "  \"exceptions\": %" G_GUINT64_FORMAT ",\n", stats.exceptions);
+    g_string_append_printf(json, "  \"interrupts\": %" G_GUINT64_FORMAT ",\n", stats.interrupts);
+    g_string_append_printf(json, "  \"wall_seconds\": %.3f,\n", wall_seconds);
+    g_string_append_printf(json, "  \"cpu_seconds\": %.3f,\n",
+                           seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    g_string_append_printf(json, "  \"peak_memory_bytes\": %ld,\n", usage.ru_maxrss * 1024);
+    g_string_append_printf(json, "  \"status\": %d\n}\n", status);
+    for (gsize done = 0; done < json->len;) {
+        ssize_t n = write(fd, json->str + done, json->len - done);
+        if (n <= 0)
+            return;
+        done += (gsize)n;
+    }
+}

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots a real guest as a user would (lodgectl create, start, key, screenshot) and waits for what
+its screen must show; prints TAP. Needs a session bus: run it under dbus-run-session.
+
+screen.py LODGECTL SCENARIO MEDIUM ENGINE [--pictures FOLDER]"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import screen_text  # noqa: E402
+
+# Steps: ("wait", pattern, seconds), ("gone", pattern, seconds), ("key", chord), ("type", text).
+# A '?' on the screen (a glyph of another font) matches any character of a pattern's word.
+SCENARIOS = {
+    "installer": dict(option="--iso", memory="512M", steps=[
+        ("wait", "Low memory|Choose language|Select a language", 240),
+        ("key", "enter"),
+        ("gone", "Entering low memory mode|Choose language", 120),
+        ("wait", "Debian installer main menu|Choose the next step|Select your location|continent", 120),
+        ("key", "down"),
+        ("key", "enter"),
+    ]),
+    "memtest": dict(option="--iso", memory="64M", steps=[
+        ("wait", "Memtest86", 120),
+        ("wait", "Pass|Test", 120),
+    ]),
+    "grub": dict(option="--iso", memory="64M", steps=[
+        ("wait", "grub>|GNU GRUB", 60),
+        ("type", "ls\n"),
+        ("wait", r"\(cd\)|\(hd", 30),
+    ]),
+    "ipxe": dict(option="--iso", memory="64M", steps=[
+        ("wait", "iPXE", 60),
+        ("wait", r"net0|Configuring|ok", 120),
+    ]),
+}
+
+
+class Machine:
+    def __init__(self, lodgectl, pictures):
+        self.lodgectl = lodgectl
+        self.pictures = pictures
+        self.count = 0
+        self.name = "screen-test"
+        self.folder = tempfile.mkdtemp(prefix="lodge-screen-")
+        self.environment = dict(os.environ, LODGE_HOME=self.folder,
+                                XDG_RUNTIME_DIR=os.path.join(self.folder, "run"))
+        os.mkdir(self.environment["XDG_RUNTIME_DIR"], 0o700)
+
+    def call(self, *arguments, check=True):
+        result = subprocess.run([self.lodgectl, *arguments], env=self.environment,
+                                capture_output=True, text=True, timeout=60)
+        if check and result.returncode:
+            raise RuntimeError(f"lodgectl {' '.join(arguments)}: {result.stderr.strip()}")
+        return result
+
+    def screen(self):
+        path = os.path.join(self.pictures, "now.png")
+        if self.call("screenshot", self.name, path, check=False).returncode:
+            return []
+        return screen_text.text_of(path)
+
+    def keep_picture(self, label):
+        self.count += 1
+        now = os.path.join(self.pictures, "now.png")
+        if os.path.exists(now):
+            shutil.copy(now, os.path.join(self.pictures, f"{self.count}-{label}.png"))
+
+    def close(self):
+        self.call("stop", self.name, "--force", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def matches(pattern, lines):
+    """Whether a line matches; an unread glyph stands for any letter."""
+    for alternative in pattern.split("|"):
+        plain = re.fullmatch(r"[\w :,]+", alternative)
+        expression = "".join(f"[{re.escape(c)}?]" if c.isalpha() else re.escape(c)
+                             for c in alternative) if plain else alternative
+        if any(re.search(expression, line) for line in lines):
+            return True
+    return False
+
+
+def wait_for(machine, pattern, seconds, wanted=True):
+    end = time.monotonic() + seconds
+    lines = []
+    while time.monotonic() < end:
+        lines = machine.screen()
+        if lines and matches(pattern, lines) == wanted:
+            return True
+        time.sleep(1)
+    for line in lines:
+        if line.strip():
+            print(f"# {line}")
+    return False
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lodgectl")
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("medium")
+    parser.add_argument("engine")
+    parser.add_argument("--pictures")
+    options = parser.parse_args()
+    if not os.path.exists(options.medium):
+        print(f"1..0 # SKIP {options.medium} is not there; ./dev test installs its package")
+        return 0
+    scenario = SCENARIOS[options.scenario]
+    pictures = options.pictures or tempfile.mkdtemp(prefix="lodge-pictures-")
+    os.makedirs(pictures, exist_ok=True)
+    machine = Machine(os.path.abspath(options.lodgectl), pictures)
+    number = 0
+    try:
+        machine.call("create", machine.name, scenario["option"], os.path.abspath(options.medium),
+                     "--memory", scenario["memory"], "--engine", options.engine)
+        machine.call("start", machine.name)
+        for step in scenario["steps"]:
+            number += 1
+            if step[0] in ("wait", "gone"):
+                ok = wait_for(machine, step[1], step[2], step[0] == "wait")
+                what = f"the screen {'shows' if step[0] == 'wait' else 'no longer shows'} {step[1]}"
+                machine.keep_picture(options.scenario)
+            else:
+                ok = machine.call(step[0], machine.name, step[1], check=False).returncode == 0
+                what = f"{step[0]} {step[1].strip()}"
+            print(f"{'ok' if ok else 'not ok'} {number} - {what}", flush=True)
+            if not ok:
+                break
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        number += 1
+        print(f"not ok {number} - {error}")
+    finally:
+        machine.close()
+    print(f"1..{number}")
+    return 0
+
+
+sys.exit(main())
