@@ -189,15 +189,11 @@ CharStream *char_stream_new(const CharStreamConfig *config)
 {
     CharStream *stream = g_new0(CharStream, 1);
     stream->config = *config;
-    stream->config.history = NULL;
     stream->backend = (CharBackend){ .write = backend_write, .attach = backend_attach,
                                      .room = backend_room, .opaque = stream };
     g_mutex_init(&stream->lock);
     g_cond_init(&stream->changed);
     stream->buffer = g_byte_array_new();
-    if (config->history)
-        g_byte_array_append(stream->buffer, g_bytes_get_data(config->history, NULL),
-                            (guint)g_bytes_get_size(config->history));
     if (config->output >= 0)
         stream->thread = g_thread_new("serial", write_thread, stream);
     if (config->input >= 0) {

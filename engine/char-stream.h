@@ -13,8 +13,6 @@ typedef struct {
     int input;  // -1: none; made non-blocking. Taken over.
     int output; // -1: none. Taken over. May be the same as input.
     GMutex *machine_lock;
-    // Bytes the guest sent before, for a listener that joins late. NULL: none.
-    GBytes *history;
     // Looks at each byte from input before the guest gets it; returns false to swallow it. Main
     // thread, no lock held. NULL: all pass.
     bool (*filter)(void *opaque, uint8_t byte);

@@ -3,11 +3,15 @@
 // rest (each listener has a buffer of its own for that).
 #include "engine/char-tee.h"
 
+#define HISTORY_SIZE 65536u
+
 struct CharTee {
     CharBackend backend;
     CharFrontend frontend;
     bool attached;
     GArray *listeners; // of CharBackend
+    uint8_t history[HISTORY_SIZE]; // a ring
+    uint64_t sent;                 // bytes ever; the next goes to sent mod HISTORY_SIZE
 };
 
 static size_t tee_can_receive(void *opaque)
@@ -33,6 +37,8 @@ static void attach_listener(CharTee *tee, const CharBackend *listener, bool ther
 static size_t backend_write(void *opaque, const uint8_t *data, size_t size)
 {
     CharTee *tee = opaque;
+    for (size_t i = 0; i < size; i++)
+        tee->history[tee->sent++ % HISTORY_SIZE] = data[i];
     for (guint i = 0; i < tee->listeners->len; i++) {
         const CharBackend *listener = &g_array_index(tee->listeners, CharBackend, i);
         listener->write(listener->opaque, data, size);
@@ -82,8 +88,13 @@ const CharBackend *char_tee_backend(CharTee *tee)
     return &tee->backend;
 }
 
-void char_tee_add(CharTee *tee, const CharBackend *listener)
+void char_tee_add(CharTee *tee, const CharBackend *listener, bool replay)
 {
+    size_t end = tee->sent % HISTORY_SIZE;
+    if (replay && tee->sent > HISTORY_SIZE)
+        listener->write(listener->opaque, tee->history + end, HISTORY_SIZE - end);
+    if (replay && end > 0)
+        listener->write(listener->opaque, tee->history, end);
     g_array_append_val(tee->listeners, *listener);
     if (tee->attached)
         attach_listener(tee, listener, true);

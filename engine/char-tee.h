@@ -16,7 +16,8 @@ void char_tee_free(CharTee *tee);
 // What the device is given; lives as long as the tee.
 const CharBackend *char_tee_backend(CharTee *tee);
 
-// The backend is copied. It is attached at once.
-void char_tee_add(CharTee *tee, const CharBackend *listener);
+// The backend is copied and attached at once. replay: it first gets the last 64 KiB that the guest
+// sent.
+void char_tee_add(CharTee *tee, const CharBackend *listener, bool replay);
 // By the opaque of the listener.
 void char_tee_remove(CharTee *tee, void *opaque);

@@ -59,7 +59,7 @@ bool machine_build_serial(Machine *machine, GError **error)
         if (!machine->serial[i])
             continue;
         if (machine->serial_file[i])
-            char_tee_add(machine->serial[i], char_stream_backend(machine->serial_file[i]));
+            char_tee_add(machine->serial[i], char_stream_backend(machine->serial_file[i]), false);
         Uart16550Config config = {
             .port = uarts[i].port,
             .irq = uarts[i].irq,
@@ -79,12 +79,20 @@ void machine_close_serial(Machine *machine)
     }
 }
 
-bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener)
+uint32_t machine_serial_ports(const Machine *machine)
+{
+    uint32_t mask = 0;
+    for (unsigned i = 0; i < MACHINE_SERIAL_MAX; i++)
+        mask |= machine->serial[i] ? 1u << i : 0;
+    return mask;
+}
+
+bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener, bool replay)
 {
     if (port >= MACHINE_SERIAL_MAX || !machine->serial[port])
         return false;
     bus_lock(machine->bus);
-    char_tee_add(machine->serial[port], listener);
+    char_tee_add(machine->serial[port], listener, replay);
     bus_unlock(machine->bus);
     return true;
 }

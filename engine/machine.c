@@ -202,6 +202,14 @@ Machine *machine_new(const MachineOptions *options, GError **error)
     return g_steal_pointer(&machine);
 }
 
+bool machine_check_files(const MachineOptions *options, GError **error)
+{
+    g_autoptr(Machine) machine = machine_allocate(options);
+    return config_check(machine->config, error) &&
+           check_host_memory(machine_ram_size(machine), error) &&
+           machine_open_storage(machine, error) && machine_open_kernel(machine, error);
+}
+
 void machine_free(Machine *machine)
 {
     if (!machine)

@@ -50,6 +50,9 @@ typedef struct {
 // Opens everything that the configuration names and builds the machine, powered on but not running.
 // On failure NULL, nothing is left behind, and error is one sentence for the user.
 Machine *machine_new(const MachineOptions *options, GError **error);
+// Whether the files that the configuration names can be opened and used; builds nothing, takes no
+// ports of the host. False and error as machine_new.
+bool machine_check_files(const MachineOptions *options, GError **error);
 // Stops it, waits for I/O in flight, closes everything. NULL is allowed.
 void machine_free(Machine *machine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Machine, machine_free)
@@ -82,8 +85,11 @@ bool machine_picture(Machine *machine, DisplayPicture *ret_picture);
 char *machine_text(Machine *machine);
 void machine_screen_size(Machine *machine, uint32_t *ret_width, uint32_t *ret_height);
 
-// Another listener at a serial port (copied) until it is removed. False: no such port.
-bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener);
+// Which serial ports there are: bit N is port N.
+uint32_t machine_serial_ports(const Machine *machine);
+// Another listener at a serial port (copied) until it is removed. replay: it first gets the last
+// 64 KiB that the guest sent. False: no such port.
+bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener, bool replay);
 void machine_remove_serial(Machine *machine, unsigned port, const CharBackend *listener);
 
 // Hands a client's connection to the SPICE server; the descriptor is taken. scanout: as in

@@ -2,6 +2,7 @@
 // lodge-engine: one process per virtual machine.
 #include "engine/run.h"
 #include "engine/sandbox.h"
+#include "engine/vm.h"
 
 #include <locale.h>
 #include <stdio.h>
@@ -9,6 +10,11 @@
 
 static const char usage[] =
     "Usage: lodge-engine --run [OPTION]...     one machine in the foreground; see lodgectl run\n"
+    "       lodge-engine --vm FOLDER [--wait] [--foreground]\n"
+    "                                          a machine with its object on the session bus\n"
+    "       lodge-engine --check FOLDER        check a machine's configuration and files\n"
+    "       lodge-engine --create-disk FILE SIZE\n"
+    "                                          make an empty disk image\n"
     "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
     "       lodge-engine --version\n";
 
@@ -33,6 +39,12 @@ int main(int argc, char **argv)
     const char *command = argc > 1 ? argv[1] : "--help";
     if (strcmp(command, "--run") == 0)
         return run_command(argc - 2, argv + 2);
+    if (strcmp(command, "--vm") == 0)
+        return vm_command(argc - 2, argv + 2);
+    if (strcmp(command, "--check") == 0)
+        return vm_check_command(argc - 2, argv + 2);
+    if (strcmp(command, "--create-disk") == 0)
+        return vm_create_disk_command(argc - 2, argv + 2);
     if (strcmp(command, "--self-test-sandbox") == 0)
         return sandbox_self_test();
     if (strcmp(command, "--version") == 0) {

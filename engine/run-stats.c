@@ -11,14 +11,14 @@ static double seconds(struct timeval time)
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-void run_stats_write(int fd, Machine *machine, double wall_seconds, int status)
+char *run_stats_json(Machine *machine, double wall_seconds, int status)
 {
     VcpuStats stats = { 0 };
     machine_stats(machine, &stats);
     struct rusage usage = { 0 };
     getrusage(RUSAGE_SELF, &usage);
 
-    g_autoptr(GString) json = g_string_new("{\n");
+    GString *json = g_string_new("{\n");
     g_string_append_printf(json, "  \"backend\": \"%s\",\n", machine_backend_name(machine));
     g_string_append_printf(json, "  \"instructions\": %" G_GUINT64_FORMAT ",\n",
                            stats.instructions);
@@ -38,10 +38,16 @@ void run_stats_write(int fd, Machine *machine, double wall_seconds, int status)
                            seconds(usage.ru_utime) + seconds(usage.ru_stime));
     g_string_append_printf(json, "  \"peak_memory_bytes\": %ld,\n", usage.ru_maxrss * 1024);
     g_string_append_printf(json, "  \"status\": %d\n}\n", status);
-    for (gsize done = 0; done < json->len;) {
-        ssize_t n = write(fd, json->str + done, json->len - done);
+    return g_string_free(json, FALSE);
+}
+
+void run_stats_write(int fd, Machine *machine, double wall_seconds, int status)
+{
+    g_autofree char *json = run_stats_json(machine, wall_seconds, status);
+    for (size_t done = 0, size = strlen(json); done < size;) {
+        ssize_t n = write(fd, json + done, size - done);
         if (n <= 0)
             return;
-        done += (gsize)n;
+        done += (size_t)n;
     }
 }

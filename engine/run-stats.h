@@ -6,4 +6,8 @@
 
 // {"backend":..., "instructions":..., "exits":{...}, "translations":..., "wall_seconds":...,
 // "cpu_seconds":..., "peak_memory_bytes":..., "status":...}
+// Free with g_free. status: the run's exit status.
+char *run_stats_json(Machine *machine, double wall_seconds, int status);
+
+// Writes it to a descriptor.
 void run_stats_write(int fd, Machine *machine, double wall_seconds, int status);

@@ -11,6 +11,7 @@
 #include "engine/lifecycle.h"
 #include "engine/run-stats.h"
 #include "engine/sandbox.h"
+#include "engine/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +20,8 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -227,7 +225,8 @@ static void attach_terminal(Run *run)
         .opaque = run,
     };
     run->terminal = char_stream_new(&config);
-    machine_add_serial(lifecycle_machine(run->lifecycle), 0, char_stream_backend(run->terminal));
+    machine_add_serial(lifecycle_machine(run->lifecycle), 0, char_stream_backend(run->terminal),
+                       false);
 }
 
 static void schedule(Run *run)
@@ -333,14 +332,6 @@ static int machine_process(const RunOptions *options, const char *prefix)
 
 // The supervisor.
 
-static volatile sig_atomic_t child_pid;
-
-static void forward_signal(int number)
-{
-    if (child_pid > 0)
-        kill(child_pid, number);
-}
-
 static bool set_raw(struct termios *ret_saved)
 {
     if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, ret_saved) < 0)
@@ -366,40 +357,23 @@ static void remove_unused_outputs(const RunOptions *options)
         remove_empty(g_array_index(options->screenshots, RunTimed, i).what);
 }
 
-static int wait_for(pid_t pid, const char *prefix)
+typedef struct {
+    const RunOptions *options;
+    const char *prefix;
+} Start;
+
+static int start_machine(void *opaque)
 {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (WIFEXITED(status))
-        return WEXITSTATUS(status);
-    g_autofree char *message =
-        g_strdup_printf("the engine died of signal %d (%s); please report it", WTERMSIG(status),
-                        strsignal(WTERMSIG(status)));
-    complain(prefix, message);
-    return STATUS_FAILED;
+    const Start *start = opaque;
+    return machine_process(start->options, start->prefix);
 }
 
 int run_machine(const RunOptions *options, const char *prefix)
 {
     struct termios saved;
     bool raw = options->serial == RUN_SERIAL_STDIO && set_raw(&saved);
-    pid_t pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(machine_process(options, prefix));
-    }
-    int status = STATUS_FAILED;
-    if (pid < 0) {
-        complain(prefix, "no process could be started; end some others");
-    } else {
-        child_pid = pid;
-        // A terminal's Ctrl+C reaches both; the machine process decides.
-        signal(SIGINT, SIG_IGN);
-        signal(SIGTERM, forward_signal);
-        signal(SIGHUP, forward_signal);
-        status = wait_for(pid, prefix);
-    }
+    Start start = { options, prefix };
+    int status = supervise(start_machine, &start, prefix);
     if (raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &saved);
     remove_unused_outputs(options);

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A machine that lives in a folder, as one process that outlives whoever started it. Three
+// processes: the caller's, which returns once the machine is up or cannot be; the supervisor, which
+// tidies up the runtime folder at the end; the engine. News of success or failure goes up through a
+// pipe: "+" or a sentence.
+#include "engine/vm.h"
+
+#include "engine/config/vm-folder.h"
+#include "engine/dbus/vm-object.h"
+#include "engine/engine-log.h"
+#include "engine/lifecycle.h"
+#include "engine/sandbox.h"
+#include "engine/supervisor.h"
+#include "snapshots/block.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <glib-unix.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PREFIX "lodge-engine"
+
+typedef struct {
+    char *folder;
+    bool wait;
+    Config *config;
+    char *runtime_folder;
+    char *spice_socket, *scanout_socket;
+    int news_fd; // -1 once the news is out
+
+    GMainLoop *loop;
+    GDBusConnection *bus;
+    guint name_id;
+    Lifecycle *lifecycle;
+    VmObject *object;
+    bool named, refused;
+} Vm;
+
+static void tell(Vm *vm, const char *news)
+{
+    if (vm->news_fd < 0)
+        return;
+    if (write(vm->news_fd, news, strlen(news)) < 0)
+        g_info("nobody listens for news of the start");
+    close(vm->news_fd);
+    vm->news_fd = -1;
+}
+
+static void changed(void *opaque, LifecycleState state, const char *reason)
+{
+    Vm *vm = opaque;
+    g_info("state: %s%s%s", lifecycle_state_name(state), *reason ? ": " : "", reason);
+    if (vm->object)
+        vm_object_update(vm->object);
+    if (state == LIFECYCLE_OFF)
+        g_main_loop_quit(vm->loop);
+}
+
+static void firmware_line(void *opaque, const char *line)
+{
+    engine_log_firmware(line);
+}
+
+static void name_acquired(GDBusConnection *connection, const char *name, gpointer opaque)
+{
+    Vm *vm = opaque;
+    vm->named = true;
+    g_main_loop_quit(vm->loop);
+}
+
+static void name_lost(GDBusConnection *connection, const char *name, gpointer opaque)
+{
+    Vm *vm = opaque;
+    vm->refused = true;
+    if (!vm->named) // later: the bus went away, the machine runs on
+        g_main_loop_quit(vm->loop);
+}
+
+// The name is also what keeps a machine from being started twice.
+static bool take_name(Vm *vm, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    vm->bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, &problem);
+    if (!vm->bus) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                            "there is no session bus; log in to a desktop, or start it from "
+                            "dbus-run-session");
+        return false;
+    }
+    g_dbus_connection_set_exit_on_close(vm->bus, FALSE);
+    g_autofree char *name = vm_bus_name(vm->config);
+    vm->name_id =
+        g_bus_own_name_on_connection(vm->bus, name, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE,
+                                     name_acquired, name_lost, vm, NULL);
+    g_main_loop_run(vm->loop);
+    if (vm->named)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                "the machine %s is running already; lodgectl show %s says more",
+                config_string(vm->config, "machine.name"),
+                config_string(vm->config, "machine.name"));
+    return false;
+}
+
+static bool load_config(Vm *vm, GError **error)
+{
+    g_autofree char *path = g_build_filename(vm->folder, VM_CONFIG_FILE, NULL);
+    vm->config = config_load(path, error);
+    if (!vm->config)
+        return false;
+    if (!*config_string(vm->config, "machine.uuid")) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                    "%s: machine.uuid is not set; set it to the output of uuidgen", path);
+        return false;
+    }
+    vm->runtime_folder = vm_runtime_folder(vm->config);
+    vm->spice_socket = g_build_filename(vm->runtime_folder, "spice", NULL);
+    vm->scanout_socket = g_build_filename(vm->runtime_folder, "scanout", NULL);
+    return true;
+}
+
+static bool make_runtime_folder(Vm *vm, GError **error)
+{
+    if (g_mkdir_with_parents(vm->runtime_folder, 0700) == 0)
+        return true;
+    g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                "%s cannot be made: %s; set XDG_RUNTIME_DIR to a folder of yours",
+                vm->runtime_folder, g_strerror(errno));
+    return false;
+}
+
+static void open_log(Vm *vm)
+{
+    g_autofree char *path = g_build_filename(vm->folder, "engine.log", NULL);
+    engine_log_init(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644));
+}
+
+static gboolean on_signal(gpointer opaque)
+{
+    Vm *vm = opaque;
+    lifecycle_stop(vm->lifecycle, true, NULL);
+    return G_SOURCE_CONTINUE;
+}
+
+static bool build(Vm *vm, GError **error)
+{
+    LifecycleConfig config = {
+        .machine = {
+            .config = vm->config,
+            .folder = vm->folder,
+            .debug_exit_port = -1,
+            .spice = true,
+            .spice_socket = vm->spice_socket,
+            .scanout_socket = vm->scanout_socket,
+            .firmware_line = firmware_line,
+        },
+        .changed = changed,
+        .opaque = vm,
+    };
+    vm->lifecycle = lifecycle_new(&config, error);
+    if (!vm->lifecycle)
+        return false;
+    Machine *machine = lifecycle_machine(vm->lifecycle);
+    g_info("engine %s: %s", machine_backend_name(machine), machine_backend_why(machine));
+    vm->object = vm_object_new(vm->bus, vm->lifecycle, vm->folder, vm->spice_socket, error);
+    if (!vm->object)
+        return false;
+    SandboxConfig sandbox = {
+        .executable_memory = strcmp(machine_backend_name(machine), "translator") == 0,
+        .kvm = strcmp(machine_backend_name(machine), "kvm") == 0,
+    };
+    return sandbox_enter(&sandbox, error);
+}
+
+static bool set_up(Vm *vm, GError **error)
+{
+    if (!take_name(vm, error) || !make_runtime_folder(vm, error))
+        return false;
+    open_log(vm);
+    return build(vm, error);
+}
+
+static int engine_process(void *opaque)
+{
+    Vm *vm = opaque;
+    g_autoptr(GError) error = NULL;
+    vm->loop = g_main_loop_new(NULL, FALSE);
+    int status = 1;
+    if (!set_up(vm, &error)) {
+        tell(vm, error->message);
+    } else {
+        g_unix_signal_add(SIGTERM, on_signal, vm);
+        g_unix_signal_add(SIGINT, on_signal, vm);
+        if (!vm->wait)
+            lifecycle_start(vm->lifecycle, NULL);
+        tell(vm, "+");
+        g_main_loop_run(vm->loop);
+        status = 0;
+    }
+    vm_object_free(vm->object);
+    lifecycle_free(vm->lifecycle);
+    if (vm->bus)
+        g_dbus_connection_flush_sync(vm->bus, NULL, NULL);
+    return status;
+}
+
+// The supervisor: leaves no sockets behind.
+static int supervise_engine(Vm *vm)
+{
+    int status = supervise(engine_process, vm, PREFIX);
+    g_unlink(vm->spice_socket);
+    g_unlink(vm->scanout_socket);
+    g_rmdir(vm->runtime_folder);
+    return status;
+}
+
+// Away from the caller's terminal and session.
+static void detach(void)
+{
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    if (null > STDERR_FILENO)
+        close(null);
+    // Where the caller was started may be unmounted one day.
+    if (chdir("/") < 0)
+        return;
+}
+
+// Waits for news of the start. 0: it is up.
+static int hear(int fd)
+{
+    char news[4096];
+    size_t size = 0;
+    ssize_t n;
+    while (size < sizeof(news) - 1 && (n = read(fd, news + size, sizeof(news) - 1 - size)) != 0) {
+        if (n > 0)
+            size += (size_t)n;
+        else if (errno != EINTR)
+            break;
+    }
+    news[size] = 0;
+    if (strcmp(news, "+") == 0)
+        return 0;
+    fprintf(stderr, "%s: %s\n", PREFIX,
+            *news ? news : "the engine ended before the machine was up; see engine.log");
+    return 1;
+}
+
+static int start(Vm *vm, bool foreground)
+{
+    int news[2];
+    if (pipe2(news, O_CLOEXEC) < 0) {
+        fprintf(stderr, "%s: no pipe: %s\n", PREFIX, g_strerror(errno));
+        return 1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(news[0]);
+        vm->news_fd = news[1];
+        if (!foreground)
+            detach();
+        _exit(supervise_engine(vm));
+    }
+    close(news[1]);
+    int status = pid < 0 ? 1 : hear(news[0]);
+    close(news[0]);
+    if (status == 0 && foreground) {
+        signal(SIGINT, SIG_IGN); // the engine, in the same group, ends us
+        int result = 0;
+        while (waitpid(pid, &result, 0) < 0 && errno == EINTR)
+            ;
+        status = WIFEXITED(result) ? WEXITSTATUS(result) : 1;
+    }
+    return status;
+}
+
+static int wrong_usage(void)
+{
+    fprintf(stderr, "%s: wrong arguments; see lodge-engine --help\n", PREFIX);
+    return 2;
+}
+
+int vm_command(int argc, char **argv)
+{
+    Vm vm = { .news_fd = -1 };
+    bool foreground = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--wait") == 0)
+            vm.wait = true;
+        else if (strcmp(argv[i], "--foreground") == 0)
+            foreground = true;
+        else if (!vm.folder && *argv[i] != '-')
+            vm.folder = g_canonicalize_filename(argv[i], NULL);
+        else
+            return wrong_usage();
+    }
+    if (!vm.folder)
+        return wrong_usage();
+    g_autoptr(GError) error = NULL;
+    if (!load_config(&vm, &error)) {
+        fprintf(stderr, "%s: %s\n", PREFIX, error->message);
+        return 1;
+    }
+    return start(&vm, foreground);
+}
+
+static void ignore_event(void *opaque, MachineEvent event, uint32_t value, const char *text)
+{
+}
+
+int vm_check_command(int argc, char **argv)
+{
+    if (argc != 1)
+        return wrong_usage();
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(argv[0], VM_CONFIG_FILE, NULL);
+    g_autoptr(Config) config = config_load(path, &error);
+    if (config) {
+        MachineOptions options = { .config = config, .folder = argv[0], .debug_exit_port = -1,
+                                   .event = ignore_event };
+        machine_check_files(&options, &error);
+    }
+    if (error)
+        fprintf(stderr, "%s: %s\n", PREFIX, error->message);
+    return error ? 1 : 0;
+}
+
+int vm_create_disk_command(int argc, char **argv)
+{
+    if (argc != 2)
+        return wrong_usage();
+    int64_t size;
+    g_autoptr(GError) error = NULL;
+    if (!config_size_parse(argv[1], &size) || size <= 0)
+        g_set_error(&error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "%s is no disk size; give one with a unit, like 20G", argv[1]);
+    else
+        block_create_raw(argv[0], (uint64_t)size, &error);
+    if (error)
+        fprintf(stderr, "%s: %s\n", PREFIX, error->message);
+    return error ? 1 : 0;
+}
