@@ -149,6 +149,11 @@ void virtio_pci_set_status(VirtioPci *t, uint8_t value, bool legacy)
         return;
     }
     uint8_t risen = value & ~t->status;
+    // The old interface has no refusal: what was not offered counts as not taken.
+    if (legacy) {
+        t->driver_features &= t->offered_features;
+        apply_features(t);
+    }
     if (!legacy && (risen & VIRTIO_STATUS_FEATURES_OK) &&
         ((t->driver_features & ~t->offered_features) ||
          !virtio_pci_has(t, VIRTIO_F_VERSION_1))) {
@@ -330,7 +335,9 @@ gboolean virtio_pci_post_load(VirtioPci *t, GError **error)
             return FALSE;
         }
     }
-    if ((t->driver_features & ~t->offered_features) ||
+    // A driver may write what it likes until FEATURES_OK.
+    if (((t->status & VIRTIO_STATUS_FEATURES_OK) &&
+         (t->driver_features & ~t->offered_features)) ||
         (t->config_vector != VIRTIO_NO_VECTOR && t->config_vector >= t->pci.msix_vectors)) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
                     "%s: saved features or vector are not offered here", t->class->name);
