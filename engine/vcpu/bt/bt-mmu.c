@@ -408,18 +408,35 @@ void bt_mmu_service(BtCpu *cpu)
     bt_tlb_flush_all(cpu);
 }
 
+// False: present, with a reserved bit (vol. 3A, table 4-8: bits 1, 2, 5..8, above MAXPHYADDR).
+static bool pdpte_valid(const BtCpu *cpu, uint64_t pdpte)
+{
+    uint64_t reserved = UINT64_C(0x1e6) | (~physical_mask(cpu) & ~UINT64_C(0xfff));
+    return !(pdpte & PTE_P) || !(pdpte & reserved);
+}
+
 bool bt_mmu_pdptes_valid(BtCpu *cpu, uint64_t cr3, uint64_t ret_pdpte[4])
 {
-    // Vol. 3A, table 4-8: bits 1, 2, 5..8 and those above MAXPHYADDR of a present entry.
-    uint64_t reserved = UINT64_C(0x1e6) | (~physical_mask(cpu) & ~UINT64_C(0xfff));
     uint64_t pdpte[4];
     for (unsigned i = 0; i < 4; i++) {
         pdpte[i] = entry_read(cpu, (cr3 & 0xffffffe0) + i * 8, 8);
-        if ((pdpte[i] & PTE_P) && (pdpte[i] & reserved))
+        if (!pdpte_valid(cpu, pdpte[i]))
             return false;
     }
     memcpy(ret_pdpte, pdpte, sizeof pdpte);
     return true;
+}
+
+void bt_mmu_reload_pdptes(BtCpu *cpu)
+{
+    memset(cpu->pdpte, 0, sizeof cpu->pdpte);
+    if (!(cpu->cr0 & BT_CR0_PG) || !(cpu->cr4 & BT_CR4_PAE) || (cpu->efer & BT_EFER_LMA))
+        return;
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t pdpte = entry_read(cpu, (cpu->cr3 & 0xffffffe0) + i * 8, 8);
+        if (pdpte_valid(cpu, pdpte))
+            cpu->pdpte[i] = pdpte;
+    }
 }
 
 void bt_vm_request(BtVm *vm, uint32_t request)

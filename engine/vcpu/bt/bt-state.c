@@ -175,13 +175,6 @@ static void set_segments(BtCpu *cpu, const VcpuState *state)
     cpu->cpl = (uint8_t)bt_access_dpl(state->segment[VCPU_SS].access);
 }
 
-static void load_pdptes(BtCpu *cpu)
-{
-    memset(cpu->pdpte, 0, sizeof cpu->pdpte);
-    if ((cpu->cr0 & BT_CR0_PG) && (cpu->cr4 & BT_CR4_PAE) && !bt_long_mode(cpu))
-        bt_mmu_pdptes_valid(cpu, cpu->cr3, cpu->pdpte);
-}
-
 void bt_state_reset_msrs(BtCpu *cpu)
 {
     cpu->msr_star = cpu->msr_lstar = cpu->msr_cstar = cpu->msr_fmask = 0;
@@ -254,7 +247,7 @@ static void set_events(BtCpu *cpu, const VcpuState *state)
 static void settle(BtCpu *cpu)
 {
     cpu->insn = NULL;
-    load_pdptes(cpu);
+    bt_mmu_reload_pdptes(cpu);
     bt_update_mode(cpu);
     for (unsigned i = 0; i < BT_SEGMENTS; i++)
         bt_segment_update(cpu, i);
