@@ -67,9 +67,9 @@ start16:
     orb $2, %al
     andb $0xfe, %al
     outb %al, $0x92         // A20 on
-    xorw %ax, %ax
+    movw $0x1000, %ax       // real-mode offsets end at FFFFh
     movw %ax, %ds
-    addr32 data32 lgdt gdt_pointer
+    data32 lgdt gdt_real_pointer
     movl %cr0, %eax
     orb $1, %al
     movl %eax, %cr0
@@ -150,6 +150,8 @@ gdt_pointer:
     .word gdt_end - gdt - 1
     .long gdt
     .long 0
+    .globl gdt_real_pointer
+    .equ gdt_real_pointer, gdt_pointer - 0x10000
 
 // Exception and interrupt entries, 256 of them, 16 bytes each: push an error code where the CPU
 // does not, push the vector, go to the common part.

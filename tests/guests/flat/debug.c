@@ -5,7 +5,7 @@
 
 static volatile unsigned traps;
 static volatile word trap_ip, trap_dr6;
-static bool clear_tf, set_rf;
+static volatile bool clear_tf, set_rf;
 volatile uint32_t watched;
 
 #define DR(n, value) asm volatile("mov %0, %%dr" #n ::"r"((word)(value)))

@@ -151,10 +151,10 @@ asm("run_user:\n\t"
     "iretl\n"
     ".globl back_in_ring0\n"
     "back_in_ring0:\n\t"
-    "movl return_stack, %esp\n\t"
-    "movl $0x10, %eax\n\t"
+    "movl $0x10, %eax\n\t" // the way out to ring 3 has nulled them
     "movl %eax, %ds\n\t"
     "movl %eax, %es\n\t"
+    "movl return_stack, %esp\n\t"
     "popal\n\t"
     "ret\n");
 
@@ -197,6 +197,8 @@ static void user_gate(void)
 // Target of the call gate: one parameter was copied to the ring 0 stack.
 asm(".globl gate_target\n"
     "gate_target:\n\t"
+    "movl $0x10, %eax\n\t"
+    "movl %eax, %ds\n\t"
     "movl 8(%esp), %eax\n\t"
     "movl %eax, gate_argument\n\t"
     "movl %cs, %eax\n\t"

@@ -169,7 +169,9 @@ static void test_compat(void)
     extern uint8_t compat_code[];
     pointer.offset = (uint32_t)(word)compat_code;
     pointer.selector = 8;
-    asm volatile("lcall *%0" ::"m"(pointer) : "rax", "memory");
+    // IRETQ to ring 3 has nulled DS, which counts again in compatibility mode.
+    asm volatile("movl $0x10, %%eax; movl %%eax, %%ds; lcall *%0" ::"m"(pointer)
+                 : "rax", "memory");
     check_equal(compat_value, 0x100, "48h is DEC in compatibility mode");
 }
 
