@@ -21,6 +21,7 @@
 #include "engine/devices/input/ps2-mouse.h"
 #include "engine/devices/input/vmware-backdoor.h"
 #include "engine/devices/storage/fdc-82077.h"
+#include "engine/devices/network/e1000.h"
 #include "engine/devices/storage/ide-piix3.h"
 #include "engine/devices/virtio/virtio-blk.h"
 #include "engine/devices/virtio/virtio-console.h"
@@ -58,6 +59,7 @@ const DeviceRow device_table[] = {
     { &vga_ops, SAMPLE(VgaConfig, .vram_size = 1 << 20, .devfn = PCI_DEVFN(2, 0)) },
     { &virtio_blk_ops, SAMPLE(VirtioBlkConfig, .devfn = PCI_DEVFN(3, 0)) },
     { &virtio_net_ops, SAMPLE(VirtioNetConfig, .devfn = PCI_DEVFN(4, 0)) },
+    { &e1000_ops, SAMPLE(E1000Config, .devfn = PCI_DEVFN(5, 0), .mac = { 2, 0, 0, 0, 0, 2 }) },
     { &virtio_rng_ops, SAMPLE(VirtioRngConfig, .devfn = PCI_DEVFN(5, 0)) },
     { &virtio_console_ops, SAMPLE(VirtioConsoleConfig, .devfn = PCI_DEVFN(5, 0), .port_count = 2,
                                   .ports = { { 0 }, { .name = "org.lodge.sample" } },

@@ -170,11 +170,22 @@ static void finish_segment(uint8_t *segment, size_t size, const NetTcpLayout *la
     be16_write(tcp + TCP_CHECKSUM, net_sum_finish(net_sum(sum, tcp, size - layout->tcp)));
 }
 
+// A card's driver names the layers itself: they must follow each other with room for the headers.
+static bool layout_sound(const uint8_t *frame, size_t size, const NetTcpLayout *l)
+{
+    if (l->payload > size || l->ip >= size)
+        return false;
+    unsigned version = frame[l->ip] >> 4;
+    size_t ip_header = version == 4 ? 20 : IPV6_HEADER;
+    return (version == 4 || version == 6) && l->tcp >= l->ip + ip_header &&
+           l->payload >= l->tcp + 20;
+}
+
 bool net_segment_tcp(uint8_t *frame, size_t size, const NetTcpLayout *layout, size_t mss,
                      uint8_t *segment,
                      void (*send)(void *opaque, const uint8_t *frame, size_t size), void *opaque)
 {
-    if (!mss || layout->payload > size)
+    if (!mss || !layout_sound(frame, size, layout))
         return false;
     mss = MAX(mss, MSS_MIN);
     size_t header = layout->payload, payload = size - header;
