@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "engine/base/guest-log.h"
 
+// Kinds that are told apart. A kind may hold a number that the guest chose (a port, a register), so
+// what comes after so many is counted together, or a guest that tries every address would fill the
+// log and the memory.
+#define KINDS_MAX 1024
+#define OTHERS    "further kinds"
+
 typedef struct {
     GMutex lock;
     GHashTable *counts; // "device/kind" -> guint64*
@@ -8,12 +14,18 @@ typedef struct {
 
 static GuestLog guest_log;
 
+// The lock is held.
 static guint64 *guest_log_counter(const char *device, const char *kind)
 {
     if (!guest_log.counts)
         guest_log.counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     g_autofree char *key = g_strconcat(device, "/", kind, NULL);
     guint64 *count = g_hash_table_lookup(guest_log.counts, key);
+    if (!count && g_hash_table_size(guest_log.counts) >= KINDS_MAX) {
+        g_free(key);
+        key = g_strdup(OTHERS);
+        count = g_hash_table_lookup(guest_log.counts, key);
+    }
     if (!count) {
         count = g_new0(guint64, 1);
         g_hash_table_insert(guest_log.counts, g_steal_pointer(&key), count);

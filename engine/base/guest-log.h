@@ -6,7 +6,8 @@
 #include <glib.h>
 
 // Says `format` once per (device, kind) in this process's life; later calls only count.
-// device: the ops table's name. kind: a constant string, part of the key. Any thread.
+// device: the ops table's name. kind: a short string, part of the key; after 1024 kinds the rest
+// counts as one. Any thread.
 void guest_log_once(const char *device, const char *kind, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
