@@ -4,10 +4,24 @@
 
 #include "engine/devices/display/vga.h"
 #include "engine/firmware/rom-loader.h"
+#include "engine/spice/lodge-spice.h"
+
+#include <unistd.h>
 
 bool machine_open_display_server(Machine *machine, GError **error)
 {
-    return true;
+    if (!machine->options.spice)
+        return true;
+    LodgeSpiceConfig config = {
+        .name = config_string(machine->config, "machine.name"),
+        .socket_path = machine->spice_socket,
+        .scanout_path = machine->scanout_socket,
+        .machine_lock = bus_mutex(machine->bus),
+        .input = machine->input,
+        .serial_mask = machine_serial_ports(machine),
+    };
+    machine->spice = lodge_spice_new(&config, error);
+    return machine->spice != NULL;
 }
 
 bool machine_build_display(Machine *machine, GError **error)
@@ -31,15 +45,25 @@ bool machine_build_display(Machine *machine, GError **error)
         return false;
     DisplaySource source = vga_display_source(machine->vga);
     display_hub_set_source(machine->display, &source);
+    if (machine->spice) {
+        display_hub_set_viewer(machine->display, lodge_spice_display_sink(machine->spice));
+        lodge_spice_set_display_source(machine->spice, &source);
+    }
     return true;
 }
 
-void machine_close_display_source(Machine *machine)
+void machine_close_display(Machine *machine)
 {
-}
-
-void machine_close_display_server(Machine *machine)
-{
+    if (!machine->spice)
+        return;
+    lodge_spice_set_display_source(machine->spice, NULL);
+    bus_lock(machine->bus);
+    display_hub_set_viewer(machine->display, NULL);
+    for (unsigned i = 0; i < MACHINE_SERIAL_MAX; i++)
+        if (machine->serial[i])
+            char_tee_remove(machine->serial[i], lodge_spice_serial(machine->spice, i)->opaque);
+    bus_unlock(machine->bus);
+    g_clear_pointer(&machine->spice, lodge_spice_free);
 }
 
 bool machine_picture(Machine *machine, DisplayPicture *ret_picture)
@@ -67,5 +91,10 @@ void machine_screen_size(Machine *machine, uint32_t *ret_width, uint32_t *ret_he
 
 bool machine_open_display(Machine *machine, int fd, bool scanout)
 {
-    return false;
+    if (!machine->spice) {
+        close(fd);
+        return false;
+    }
+    lodge_spice_open_client(machine->spice, fd, scanout);
+    return true;
 }

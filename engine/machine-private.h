@@ -111,8 +111,7 @@ bool machine_enter_kernel(Machine *machine, GError **error);
 // Waits for disk requests in flight. Lock not held.
 void machine_drain_storage(Machine *machine);
 
-void machine_close_display_source(Machine *machine); // lock not held
+void machine_close_display(Machine *machine); // lock not held
 void machine_close_storage(Machine *machine);        // lock not held, devices gone
 void machine_close_network(Machine *machine);
-void machine_close_display_server(Machine *machine);
 void machine_close_serial(Machine *machine);

@@ -4,6 +4,7 @@
 
 #include "engine/devices/chipset/uart-16550.h"
 #include "engine/devices/virtio/virtio-console.h"
+#include "engine/spice/lodge-spice.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +56,9 @@ static bool build_virtio_console(Machine *machine, GError **error)
 
 bool machine_build_serial(Machine *machine, GError **error)
 {
+    for (unsigned i = 0; machine->spice && i < MACHINE_SERIAL_MAX; i++)
+        if (machine->serial[i])
+            char_tee_add(machine->serial[i], lodge_spice_serial(machine->spice, i), false);
     for (unsigned i = 0; i < MACHINE_SERIAL_UARTS; i++) {
         if (!machine->serial[i])
             continue;

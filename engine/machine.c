@@ -4,6 +4,7 @@
 #include "engine/machine-private.h"
 
 #include "engine/devices/input/vmware-backdoor.h"
+#include "engine/spice/lodge-spice.h"
 #include "engine/vcpu/select.h"
 
 #include <gio/gio.h>
@@ -217,7 +218,7 @@ void machine_free(Machine *machine)
     if (machine->running)
         machine_pause(machine);
     machine_drain_storage(machine);
-    machine_close_display_source(machine);
+    machine_close_display(machine);
 
     bus_lock(machine->bus);
     for (guint i = machine->devices->len; i-- > 0;) {
@@ -230,7 +231,6 @@ void machine_free(Machine *machine)
     machine_close_storage(machine);
     machine_close_network(machine);
     machine_close_serial(machine);
-    machine_close_display_server(machine);
     vcpu_set_free(machine->vcpus);
     clock_free(machine->clock);
     guest_memory_free(machine->memory);
@@ -270,6 +270,8 @@ void machine_run(Machine *machine)
     clock_start(machine->clock);
     vcpu_set_run(machine->vcpus);
     machine->running = true;
+    if (machine->spice)
+        lodge_spice_resume(machine->spice);
 }
 
 void machine_pause(Machine *machine)
@@ -277,6 +279,8 @@ void machine_pause(Machine *machine)
     g_return_if_fail(machine->running);
     vcpu_set_pause(machine->vcpus);
     clock_stop(machine->clock);
+    if (machine->spice)
+        lodge_spice_pause(machine->spice);
     bus_lock(machine->bus);
     for (guint i = 0; i < machine->devices->len; i++) {
         const Device *device = &g_array_index(machine->devices, Device, i);

@@ -189,6 +189,11 @@ static void close_listener(LodgeSpice *spice, unsigned index)
 
 // ---- the thread ----
 
+static bool has_serial(const LodgeSpice *spice, unsigned index)
+{
+    return index < LODGE_SPICE_SERIAL_MAX && spice->serial_mask >> index & 1;
+}
+
 static bool open_server(LodgeSpice *spice)
 {
     static const uint8_t no_uuid[16];
@@ -208,8 +213,8 @@ static bool open_server(LodgeSpice *spice)
         return false;
     if (!lodge_spice_display_open(spice) || !lodge_spice_inputs_open(spice))
         return false;
-    for (unsigned i = 0; i < spice->serial_ports; i++)
-        if (!lodge_spice_serial_open(spice, i))
+    for (unsigned i = 0; i < LODGE_SPICE_SERIAL_MAX; i++)
+        if (has_serial(spice, i) && !lodge_spice_serial_open(spice, i))
             return false;
     spice_server_vm_start(spice->server);
     return true;
@@ -292,14 +297,15 @@ LodgeSpice *lodge_spice_new(const LodgeSpiceConfig *config, GError **error)
     memcpy(spice->uuid, config->uuid, sizeof spice->uuid);
     spice->machine_lock = config->machine_lock;
     spice->input = config->input;
-    spice->serial_ports = MIN(config->serial_ports, LODGE_SPICE_SERIAL_MAX);
+    spice->serial_mask = config->serial_mask;
     spice->context = g_main_context_new();
     spice->loop = g_main_loop_new(spice->context, FALSE);
     spice->relay = lodge_spice_relay_new();
     for (unsigned i = 0; i < G_N_ELEMENTS(spice->listeners); i++)
         spice->listeners[i].fd = -1;
-    for (unsigned i = 0; i < spice->serial_ports; i++)
-        lodge_spice_serial_prepare(spice, i);
+    for (unsigned i = 0; i < LODGE_SPICE_SERIAL_MAX; i++)
+        if (has_serial(spice, i))
+            lodge_spice_serial_prepare(spice, i);
     if (!open_listener(spice, 0, config->socket_path, error) ||
         !open_listener(spice, 1, config->scanout_path, error))
         return NULL;
@@ -326,8 +332,9 @@ void lodge_spice_free(LodgeSpice *spice)
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(spice->listeners); i++)
         close_listener(spice, i);
-    for (unsigned i = 0; i < spice->serial_ports; i++)
-        lodge_spice_serial_free(spice, i);
+    for (unsigned i = 0; i < LODGE_SPICE_SERIAL_MAX; i++)
+        if (has_serial(spice, i))
+            lodge_spice_serial_free(spice, i);
     lodge_spice_relay_free(spice->relay);
     g_main_loop_unref(spice->loop);
     g_main_context_unref(spice->context);
@@ -342,29 +349,37 @@ const DisplaySink *lodge_spice_display_sink(LodgeSpice *spice)
 
 typedef struct {
     LodgeSpice *spice;
-    const DisplaySource *source;
-} SetSource;
+    DisplaySource source;
+} AttachSource;
 
-static gboolean set_source(gpointer data)
+static gboolean attach_source(gpointer data)
 {
-    SetSource *call = data;
-    SpiceDisplay *display = &call->spice->display;
-    display->has_source = call->source != NULL;
-    if (call->source)
-        display->source = *call->source;
+    g_autofree AttachSource *call = data;
+    call->spice->display.source = call->source;
+    call->spice->display.has_source = true;
     lodge_spice_display_wake(call->spice);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean detach_source(gpointer data)
+{
+    ((LodgeSpice *)data)->display.has_source = false;
     return G_SOURCE_REMOVE;
 }
 
 void lodge_spice_set_display_source(LodgeSpice *spice, const DisplaySource *source)
 {
-    SetSource call = { spice, source };
-    call_and_wait(spice, set_source, &call);
+    if (!source) {
+        call_and_wait(spice, detach_source, spice);
+        return;
+    }
+    AttachSource call = { spice, *source };
+    lodge_spice_post(spice, attach_source, g_memdup2(&call, sizeof call));
 }
 
 const CharBackend *lodge_spice_serial(LodgeSpice *spice, unsigned index)
 {
-    return index < spice->serial_ports ? &spice->serial[index].backend : NULL;
+    return has_serial(spice, index) ? &spice->serial[index].backend : NULL;
 }
 
 typedef struct {

@@ -28,7 +28,7 @@ typedef struct {
     const char *scanout_path;
     GMutex *machine_lock;
     InputRouter *input;   // NULL: input goes nowhere
-    unsigned serial_ports; // named org.lodge.serial.0 and on
+    uint32_t serial_mask; // bit N: there is a port org.lodge.serial.N
 } LodgeSpiceConfig;
 
 // Copies the config. On failure NULL and error (G_IO_ERROR) names the path.
@@ -40,11 +40,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LodgeSpice, lodge_spice_free)
 
 // Where a display device shows its picture; lives as long as the server.
 const DisplaySink *lodge_spice_display_sink(LodgeSpice *spice);
-// The device behind the picture, asked to refresh while somebody looks; copied, NULL detaches and
-// returns when no refresh runs any more. The machine lock must not be held.
+// The device behind the picture, asked to refresh while somebody looks; copied. NULL detaches it and
+// returns when no refresh runs any more: the machine lock must not be held then.
 void lodge_spice_set_display_source(LodgeSpice *spice, const DisplaySource *source);
 
-// The backend of serial port `index`, for a UART's config; lives as long as the server.
+// The backend of serial port `index`; lives as long as the server. NULL: no such port.
 const CharBackend *lodge_spice_serial(LodgeSpice *spice, unsigned index);
 
 // A client connection that came by another way (D-Bus); the fd is the server's from now on. scanout:

@@ -108,7 +108,7 @@ struct LodgeSpice {
     SpiceDisplay display;
     SpiceInputs inputs;
     SpiceSerial serial[LODGE_SPICE_SERIAL_MAX];
-    unsigned serial_ports;
+    uint32_t serial_mask;
     struct {
         char *path;
         int fd;

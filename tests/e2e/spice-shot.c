@@ -4,8 +4,8 @@
 //
 // Exit status: 0 the picture was saved, 1 no connection or no picture, 2 wrong usage.
 #include "engine/base/keys.h"
-#include "engine/spice/display-png.h"
 #include "tests/e2e/headless-client.h"
+#include "tests/e2e/png-file.h"
 
 #include <stdio.h>
 
@@ -73,7 +73,7 @@ static bool save(HeadlessClient *client, const char *path, GError **error)
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the picture went away");
         return false;
     }
-    if (!display_write_png(path, pixels, width, height, stride, error))
+    if (!png_file_write(path, pixels, width, height, stride, error))
         return false;
     printf("%s: %ux%u, %u updates\n", path, width, height, headless_client_updates(client));
     return true;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // engine/spice: a server with a made-up display device, router and UART, and a real client over a
 // real socket. The wait limits are generous; nothing is asserted about how fast anything is.
-#include "engine/spice/display-png.h"
-#include "engine/spice/display-recorder.h"
 #include "engine/spice/lodge-spice.h"
 #include "tests/e2e/headless-client.h"
 
 #include <fcntl.h>
 #include <gio/gio.h>
 #include <glib/gstdio.h>
-#include <png.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -153,7 +150,7 @@ static void open_fixture(Fixture *f, gconstpointer data)
     input_router_add(f->router, &handler);
     LodgeSpiceConfig config = { .name = "test", .socket_path = f->draw_path,
                                 .scanout_path = f->scanout_path, .machine_lock = &f->lock,
-                                .input = f->router, .serial_ports = 1 };
+                                .input = f->router, .serial_mask = 1 };
     f->spice = lodge_spice_new(&config, &error);
     g_assert_no_error(error);
     f->device.sink = lodge_spice_display_sink(f->spice);
@@ -602,49 +599,6 @@ static void test_socket_mode(Fixture *f, gconstpointer data)
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_FILENAME_TOO_LONG);
 }
 
-// ---- screenshots ----
-
-static void assert_png(const char *path, const DisplayMode *mode)
-{
-    png_image image = { .version = PNG_IMAGE_VERSION };
-    g_assert_true(png_image_begin_read_from_file(&image, path));
-    image.format = PNG_FORMAT_RGB;
-    g_assert_cmpuint(image.width, ==, mode->width);
-    g_assert_cmpuint(image.height, ==, mode->height);
-    g_autofree uint8_t *rgb = g_malloc(PNG_IMAGE_SIZE(image));
-    g_assert_true(png_image_finish_read(&image, NULL, rgb, 0, NULL));
-    for (uint32_t y = 0; y < mode->height; y++)
-        for (uint32_t x = 0; x < mode->width; x++) {
-            const uint8_t *from = mode->pixels + y * mode->stride + 4 * x;
-            const uint8_t *p = rgb + (y * mode->width + x) * 3;
-            g_assert_true(p[0] == from[2] && p[1] == from[1] && p[2] == from[0]);
-        }
-}
-
-static void test_recorder(Fixture *f, gconstpointer data)
-{
-    g_autofree char *path = g_build_filename(f->folder, "x.png", NULL);
-    g_autoptr(DisplayRecorder) recorder = display_recorder_new(f->device.sink);
-    g_autoptr(GError) error = NULL;
-    g_assert_false(display_recorder_write_png(recorder, &f->lock, NULL, path, &error));
-    g_assert_nonnull(error);
-    g_clear_error(&error);
-    lodge_spice_set_display_source(f->spice, NULL);
-    const DisplaySink *through = display_recorder_sink(recorder);
-    f->device.sink = through;
-    DisplaySource source = { fake_refresh, fake_size_hint, &f->device };
-    lodge_spice_set_display_source(f->spice, &source);
-    g_assert_true(display_recorder_write_png(recorder, &f->lock, &source, path, &error));
-    g_assert_no_error(error);
-    assert_png(path, &f->device.mode);
-    HeadlessClient *client = open_client(f, false); // it was passed on as well
-    headless_client_free(client);
-    g_unlink(path);
-    g_assert_false(display_recorder_write_png(recorder, &f->lock, NULL, "/nonexistent/x", &error));
-    g_assert_nonnull(strstr(error->message, "/nonexistent"));
-    lodge_spice_set_display_source(f->spice, NULL);
-}
-
 #define ADD(path, data, function)                                                                  \
     g_test_add(path, Fixture, GINT_TO_POINTER(data), open_fixture, function, close_fixture)
 
@@ -690,7 +644,6 @@ int main(int argc, char **argv)
     ADD("/spice/sockets/handed-over", 0, test_fd_client);
     ADD("/spice/sockets/vanishing-client", 0, test_vanishing);
     ADD("/spice/sockets/mode", 0, test_socket_mode);
-    ADD("/spice/recorder", 0, test_recorder);
     ADD("/spice/draw/frozen-end", 0, test_frozen_end);
     ADD("/spice/scanout/frozen-end", 1, test_frozen_end);
     return g_test_run();

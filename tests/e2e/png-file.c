@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // PNG by libpng: 8-bit RGB, no alpha, no time stamp, so that equal pictures give equal files.
-#include "engine/spice/display-png.h"
+#include "tests/e2e/png-file.h"
 
 #include <png.h>
 #include <setjmp.h>
@@ -26,7 +26,7 @@ static void ignore_warning(png_structp png, png_const_charp message)
 {
 }
 
-GByteArray *display_encode_png(const uint8_t *pixels, uint32_t width, uint32_t height,
+static GByteArray *encode(const uint8_t *pixels, uint32_t width, uint32_t height,
                                uint32_t stride, GError **error)
 {
     // Not changed after setjmp, so that they hold their values when it returns again.
@@ -65,10 +65,10 @@ GByteArray *display_encode_png(const uint8_t *pixels, uint32_t width, uint32_t h
     return out;
 }
 
-bool display_write_png(const char *path, const uint8_t *pixels, uint32_t width, uint32_t height,
+bool png_file_write(const char *path, const uint8_t *pixels, uint32_t width, uint32_t height,
                        uint32_t stride, GError **error)
 {
-    GByteArray *png = display_encode_png(pixels, width, height, stride, error);
+    GByteArray *png = encode(pixels, width, height, stride, error);
     if (!png)
         return false;
     bool ok = g_file_set_contents(path, (const char *)png->data, png->len, error);
