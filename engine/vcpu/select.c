@@ -40,17 +40,19 @@ static int64_t monotonic_ns(void *opaque)
 }
 
 // Seconds that `iterations` rounds take, or -1.
-static double time_loop(const VcpuBackendOps *ops, BackendVcpu *vcpu, uint8_t *code,
-                        uint32_t iterations)
+static double time_loop(const BackendVmConfig *config, const VcpuBackendOps *ops,
+                        BackendVcpu *vcpu, uint8_t *code, uint32_t iterations)
 {
     memcpy(code, loop_code, sizeof loop_code);
     memcpy(code + 2, &iterations, sizeof iterations);
+    guest_memory_written(config->memory, LOOP_ADDRESS, sizeof loop_code);
     VcpuState state;
     vcpu_state_reset(&state, 0);
     state.segment[VCPU_CS].selector = 0;
     state.segment[VCPU_CS].base = 0;
     state.rip = LOOP_ADDRESS;
-    if (!ops->set_state(vcpu, &state, VCPU_STATE_GENERAL | VCPU_STATE_SEGMENTS))
+    if (!ops->set_state(vcpu, &state, VCPU_STATE_GENERAL | VCPU_STATE_SEGMENTS |
+                                        VCPU_STATE_EVENTS))
         return -1;
     VcpuExit exit = { 0 };
     int64_t start = g_get_monotonic_time();
@@ -64,7 +66,7 @@ static double measure_in(const VcpuBackendOps *ops, const BackendVmConfig *confi
     BackendVm *vm = ops->vm_create(config, NULL);
     BackendVcpu *vcpu = vm ? ops->vcpu_create(vm, 0, NULL) : NULL;
     for (uint32_t rounds = 2000; vcpu && rounds < 200 * 1000 * 1000; rounds *= 4) {
-        double seconds = time_loop(ops, vcpu, code, rounds);
+        double seconds = time_loop(config, ops, vcpu, code, rounds);
         if (seconds < 0)
             break;
         speed = (double)rounds * LOOP_INSTRUCTIONS / MAX(seconds, 1e-6);
