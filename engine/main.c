@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // lodge-engine: one process per virtual machine.
+#include "engine/doctor.h"
 #include "engine/run.h"
 #include "engine/sandbox.h"
 #include "engine/vm.h"
@@ -15,6 +16,7 @@ static const char usage[] =
     "       lodge-engine --check FOLDER        check a machine's configuration and files\n"
     "       lodge-engine --create-disk FILE SIZE\n"
     "                                          make an empty disk image\n"
+    "       lodge-engine --doctor [--json]     what this computer offers\n"
     "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
     "       lodge-engine --version\n";
 
@@ -45,6 +47,8 @@ int main(int argc, char **argv)
         return vm_check_command(argc - 2, argv + 2);
     if (strcmp(command, "--create-disk") == 0)
         return vm_create_disk_command(argc - 2, argv + 2);
+    if (strcmp(command, "--doctor") == 0)
+        return doctor_command(argc - 2, argv + 2);
     if (strcmp(command, "--self-test-sandbox") == 0)
         return sandbox_self_test();
     if (strcmp(command, "--version") == 0) {

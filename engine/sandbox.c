@@ -175,6 +175,11 @@ static bool enter_seccomp(const SandboxConfig *config, GError **error)
     return result == 0 || seccomp_problem(result, "seccomp", error);
 }
 
+bool sandbox_has_landlock(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
+}
+
 // Returns false where the kernel has no Landlock (before Linux 5.13) or refuses.
 static bool enter_landlock(void)
 {

@@ -248,10 +248,11 @@ static int hear(int fd)
             size += (size_t)n;
         else if (errno != EINTR)
             break;
+        // The pipe stays open as long as the supervisor lives.
+        if (size > 0 && news[0] == '+')
+            return 0;
     }
     news[size] = 0;
-    if (strcmp(news, "+") == 0)
-        return 0;
     fprintf(stderr, "%s: %s\n", PREFIX,
             *news ? news : "the engine ended before the machine was up; see engine.log");
     return 1;

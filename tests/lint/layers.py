@@ -39,7 +39,8 @@ LAYERS = [
     ("snapshots", [BASE, LOOP]),
     ("usb", [BASE, LOOP, MEMORY, BUS]),
     ("appliances", [BASE, "engine/config", "snapshots"]),
-    ("app", ["engine/config", "data/dbus", BASE]),
+    ("app/client", ["engine/config", "data/dbus", BASE]),
+    ("app", ["app/client", "engine/config", "data/dbus", BASE]),
     ("bench", ["*"]),
     # main, machine, lifecycle, sandbox: the composition of everything.
     ("engine", [BASE, MEMORY, LOOP, BUS, "engine", "snapshots", "usb", "appliances"]),

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See engine-launcher.h. lodge-engine --vm returns once the machine is up or could not be started,
+// and leaves the engine behind as its orphan; so starting is running a short-lived program.
+#include "app/client/engine-launcher.h"
+
+#include <string.h>
+
+char *program_find(const char *name, GError **error)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    if (self) {
+        g_autofree char *folder = g_path_get_dirname(self);
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (g_file_test(path, G_FILE_TEST_IS_EXECUTABLE))
+            return g_steal_pointer(&path);
+    }
+    char *path = g_find_program_in_path(name);
+    if (!path)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "the program %s is neither beside this one nor in PATH; reinstall Lodge", name);
+    return path;
+}
+
+static GSubprocess *spawn(const char *const *arguments, GError **error)
+{
+    g_autofree char *program = program_find("lodge-engine", error);
+    if (!program)
+        return NULL;
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_ptr_array_add(argv, program);
+    for (; *arguments; arguments++)
+        g_ptr_array_add(argv, (char *)*arguments);
+    g_ptr_array_add(argv, NULL);
+    return g_subprocess_newv((const char *const *)argv->pdata,
+                             G_SUBPROCESS_FLAGS_STDERR_PIPE | G_SUBPROCESS_FLAGS_STDOUT_SILENCE,
+                             error);
+}
+
+// The program's last word, without its name in front.
+static bool judge(GSubprocess *process, const char *problems, GError **error)
+{
+    if (g_subprocess_get_successful(process))
+        return true;
+    const char *prefix = "lodge-engine: ";
+    g_auto(GStrv) lines = g_strsplit(problems ? g_strchomp((char *)problems) : "", "\n", -1);
+    guint count = g_strv_length(lines);
+    const char *last = count > 0 ? lines[count - 1] : "";
+    if (g_str_has_prefix(last, prefix))
+        last += strlen(prefix);
+    g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                        *last ? last : "lodge-engine ended without a word");
+    return false;
+}
+
+bool engine_call(const char *const *arguments, GError **error)
+{
+    g_autoptr(GSubprocess) process = spawn(arguments, error);
+    g_autofree char *problems = NULL;
+    return process &&
+           g_subprocess_communicate_utf8(process, NULL, NULL, NULL, &problems, error) &&
+           judge(process, problems, error);
+}
+
+bool engine_start(const char *folder, bool wait, GError **error)
+{
+    const char *arguments[] = { "--vm", folder, wait ? "--wait" : NULL, NULL };
+    return engine_call(arguments, error);
+}
+
+static void started(GObject *source, GAsyncResult *result, gpointer user_data)
+{
+    g_autoptr(GTask) task = user_data;
+    g_autofree char *problems = NULL;
+    GError *error = NULL;
+    if (g_subprocess_communicate_utf8_finish(G_SUBPROCESS(source), result, NULL, &problems,
+                                             &error) &&
+        judge(G_SUBPROCESS(source), problems, &error))
+        g_task_return_boolean(task, TRUE);
+    else
+        g_task_return_error(task, error);
+}
+
+void engine_start_async(const char *folder, bool wait, GCancellable *cancellable,
+                        GAsyncReadyCallback done, gpointer user_data)
+{
+    g_autoptr(GTask) task = g_task_new(NULL, cancellable, done, user_data);
+    const char *arguments[] = { "--vm", folder, wait ? "--wait" : NULL, NULL };
+    GError *error = NULL;
+    g_autoptr(GSubprocess) process = spawn(arguments, &error);
+    if (!process) {
+        g_task_return_error(task, error);
+        return;
+    }
+    g_subprocess_communicate_utf8_async(process, NULL, cancellable, started,
+                                        g_steal_pointer(&task));
+}
+
+gboolean engine_start_finish(GAsyncResult *result, GError **error)
+{
+    return g_task_propagate_boolean(G_TASK(result), error);
+}

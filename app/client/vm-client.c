@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See vm-client.h.
+#include "app/client/vm-client.h"
+
+Config *vm_client_config(const char *folder, GError **error)
+{
+    g_autofree char *path = g_build_filename(folder, VM_CONFIG_FILE, NULL);
+    return config_load(path, error);
+}
+
+LodgeVm1 *vm_client_connect(const Config *config, GError **error)
+{
+    g_autofree char *name = vm_bus_name(config);
+    g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
+    if (!bus) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED,
+                            "there is no session bus; log in to a desktop, or use "
+                            "dbus-run-session");
+        return NULL;
+    }
+    g_autoptr(LodgeVm1) proxy =
+        lodge_vm1_proxy_new_sync(bus, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START, name, VM_CLIENT_PATH,
+                                 NULL, error);
+    if (!proxy)
+        return NULL;
+    g_autofree char *owner = g_dbus_proxy_get_name_owner(G_DBUS_PROXY(proxy));
+    if (!owner) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "the machine %s is off; lodgectl start turns it on",
+                    config_string(config, "machine.name"));
+        return NULL;
+    }
+    // Stopping may take a while, a screenshot of a busy guest too.
+    g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(proxy), 60 * 1000);
+    return g_steal_pointer(&proxy);
+}
+
+char *vm_client_state(const Config *config)
+{
+    g_autoptr(LodgeVm1) proxy = vm_client_connect(config, NULL);
+    const char *state = proxy ? lodge_vm1_get_state(proxy) : NULL;
+    return g_strdup(state ? state : "off");
+}
+
+void vm_client_strip_error(GError *error)
+{
+    g_dbus_error_strip_remote_error(error);
+}
