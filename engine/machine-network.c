@@ -2,6 +2,7 @@
 // The machine's network cards and what is behind them.
 #include "engine/machine-private.h"
 
+#include "engine/devices/network/e1000.h"
 #include "engine/devices/virtio/virtio-net.h"
 #include "engine/firmware/rom-loader.h"
 #include "engine/netd/net-nat.h"
@@ -82,10 +83,24 @@ static bool build_virtio(Machine *machine, unsigned network, GError **error)
     return machine_add_device(machine, &virtio_net_ops, &config, error) != NULL;
 }
 
+static bool build_e1000(Machine *machine, unsigned network, GError **error)
+{
+    g_autoptr(GBytes) rom = NULL;
+    E1000Config config = {
+        .devfn = PCI_DEVFN(SLOT_NETWORK + network, 0),
+        .backend = *net_nat_backend(machine->nat[network]),
+    };
+    config.rom = rom_bytes(ROM_NET_E1000, &rom, &config.rom_size);
+    config_mac(machine->config, network, config.mac);
+    return machine_add_device(machine, &e1000_ops, &config, error) != NULL;
+}
+
 bool machine_build_network(Machine *machine, GError **error)
 {
     for (unsigned i = 0; i < NETWORKS_MAX; i++) {
-        if (machine->nat[i] && !build_virtio(machine, i, error))
+        bool virtio = strcmp(setting(machine, i, "model"), "virtio") == 0;
+        if (machine->nat[i] &&
+            !(virtio ? build_virtio(machine, i, error) : build_e1000(machine, i, error)))
             return false;
     }
     return true;

@@ -9,6 +9,7 @@
 int netd_sandbox_supervisor(void);
 
 // The worker: Internet sockets, its inherited descriptors, and reading /etc/resolv.conf,
-// /etc/hosts and /dev/urandom; anything else kills it. ret_files: whether the kernel also bounds which files can be
-// read (Landlock); without it, any file may be read but none written. 0 or -errno.
+// /etc/hosts and /dev/urandom; anything else kills it. ret_files: whether the kernel also bounds
+// which files can be read (Landlock); without it, any file may be read but none written. 0 or
+// -errno.
 int netd_sandbox_worker(bool *ret_files);
