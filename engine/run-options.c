@@ -302,6 +302,13 @@ static bool check(RunOptions *options, GError **error)
                             "--append is a kernel's command line; give --kernel too");
         return false;
     }
+    if (options->display == RUN_DISPLAY_WINDOW && !g_getenv("DISPLAY") &&
+        !g_getenv("WAYLAND_DISPLAY")) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                            "--display window needs a desktop, DISPLAY and WAYLAND_DISPLAY are not "
+                            "set; use --display none or FILE.png");
+        return false;
+    }
     if (options->serial == RUN_SERIAL_FILE &&
         !(config_set(options->config, "serial0.path", options->serial_path, error) &&
           config_set(options->config, "serial0.mode", "file", error)))

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A machine in the foreground, in two processes. The supervisor (the one that was started) opens
+// A machine in the foreground, in two processes (three with a window). The supervisor (the one that was started) opens
 // nothing of the guest's: it holds the terminal's settings, waits, puts the terminal back and
 // removes screenshots that were never taken, whatever happened to the other. The machine process
 // opens everything, locks itself in and runs the guest.
 #include "engine/run.h"
 
 #include "engine/char-stream.h"
+#include "engine/config/vm-folder.h"
 #include "engine/engine-log.h"
 #include "engine/key-text.h"
 #include "engine/lifecycle.h"
@@ -21,7 +22,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -54,6 +57,7 @@ struct Run {
     CharStream *terminal;
     bool terminal_escaped; // Ctrl+A was seen
     bool terminal_is_tty;
+    char *spice_socket, *scanout_socket; // may be NULL
     int display_fd;
     int stats_fd;
     GArray *screenshots; // of Screenshot
@@ -245,6 +249,55 @@ static void schedule(Run *run)
     g_unix_signal_add(SIGHUP, on_signal, run);
 }
 
+// The window is a program of its own: ours, else any SPICE client.
+
+static void die_with_parent(gpointer unused)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
+static gboolean window_closed(gint fd, GIOCondition condition, gpointer opaque)
+{
+    finish(opaque, STATUS_INTERRUPTED);
+    return G_SOURCE_REMOVE;
+}
+
+static char *program_beside(const char *name)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *folder = g_path_get_dirname(self ? self : ".");
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    if (g_file_test(path, G_FILE_TEST_IS_EXECUTABLE))
+        return g_steal_pointer(&path);
+    return g_find_program_in_path(name);
+}
+
+static bool open_window(Run *run, GError **error)
+{
+    if (run->options->display != RUN_DISPLAY_WINDOW)
+        return true;
+    g_autofree char *lodge = program_beside("lodge");
+    g_autofree char *viewer = g_find_program_in_path("remote-viewer");
+    g_autofree char *address = g_strconcat("spice+unix://", run->spice_socket, NULL);
+    const char *const ours[] = { lodge, "--attach", run->scanout_socket, NULL };
+    const char *const other[] = { viewer, address, NULL };
+    if (!lodge && !viewer) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                            "there is no program to show a window with; install lodge or package "
+                            "virt-viewer");
+        return false;
+    }
+    GPid pid;
+    if (!g_spawn_async(NULL, (char **)(lodge ? ours : other), NULL,
+                       G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDIN_FROM_DEV_NULL, die_with_parent,
+                       NULL, &pid, error))
+        return false;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd >= 0)
+        g_unix_fd_add(fd, G_IO_IN, window_closed, run);
+    return true;
+}
+
 static bool lock_in(Run *run, GError **error)
 {
     const char *backend = machine_backend_name(lifecycle_machine(run->lifecycle));
@@ -262,8 +315,9 @@ static int run_in_process(Run *run)
         .machine = {
             .config = options->config,
             .debug_exit_port = options->debug_exit_port,
-            .spice = options->spice_path != NULL,
-            .spice_socket = options->spice_path,
+            .spice = run->spice_socket != NULL,
+            .spice_socket = run->spice_socket,
+            .scanout_socket = run->scanout_socket,
             .firmware_line = firmware_line,
         },
         .changed = changed,
@@ -279,7 +333,7 @@ static int run_in_process(Run *run)
     run->feeder = key_feeder_new(machine_input(machine), machine_mutex(machine));
     attach_terminal(run);
     g_info("engine %s: %s", machine_backend_name(machine), machine_backend_why(machine));
-    if (!lock_in(run, &error)) {
+    if (!open_window(run, &error) || !lock_in(run, &error)) {
         complain(run->prefix, error->message);
         return STATUS_FAILED;
     }
@@ -308,6 +362,20 @@ static void close_run(Run *run)
     lifecycle_free(run->lifecycle);
 }
 
+// A window's sockets are below XDG_RUNTIME_DIR.
+static void name_sockets(const RunOptions *options, char **ret_spice, char **ret_scanout)
+{
+    if (options->display == RUN_DISPLAY_WINDOW) {
+        g_autofree char *folder = vm_runtime_folder(options->config);
+        *ret_spice = g_build_filename(folder, "spice", NULL);
+        *ret_scanout = g_build_filename(folder, "scanout", NULL);
+    }
+    if (options->spice_path) {
+        g_free(*ret_spice);
+        *ret_spice = g_strdup(options->spice_path);
+    }
+}
+
 static int machine_process(const RunOptions *options, const char *prefix)
 {
     int log_fd = -1;
@@ -325,6 +393,7 @@ static int machine_process(const RunOptions *options, const char *prefix)
     if ((options->log_path && log_fd < 0) || !open_outputs(&run) || !parse_texts(&run))
         return STATUS_FAILED;
     engine_log_init(log_fd);
+    name_sockets(options, &run.spice_socket, &run.scanout_socket);
     int status = run_in_process(&run);
     close_run(&run);
     return status;
@@ -347,6 +416,18 @@ static void remove_empty(const char *path)
     struct stat st;
     if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
         g_unlink(path);
+}
+
+static void remove_sockets(const RunOptions *options)
+{
+    g_autofree char *spice = NULL, *scanout = NULL;
+    g_autofree char *folder = vm_runtime_folder(options->config);
+    name_sockets(options, &spice, &scanout);
+    if (spice)
+        g_unlink(spice);
+    if (scanout)
+        g_unlink(scanout);
+    g_rmdir(folder);
 }
 
 static void remove_unused_outputs(const RunOptions *options)
@@ -377,5 +458,6 @@ int run_machine(const RunOptions *options, const char *prefix)
     if (raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &saved);
     remove_unused_outputs(options);
+    remove_sockets(options);
     return status;
 }
