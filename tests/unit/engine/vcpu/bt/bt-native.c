@@ -33,7 +33,7 @@ extern const char native_back[] __attribute__((visibility("hidden")));
 #define GPR(op, reg, n) op " " reg ", native_context+8*" #n "(%rip)\n"
 #define LOAD(reg, n) "mov native_context+8*" #n "(%rip), %" reg "\n"
 #define SAVE(reg, n) "mov %" reg ", native_context+8*" #n "(%rip)\n"
-__asm__(".text\n.globl native_enter\n.hidden native_enter\nnative_enter:\n"
+__asm__(".pushsection .text\n.globl native_enter\n.hidden native_enter\nnative_enter:\n"
         "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
         "mov $7, %eax; xor %edx, %edx\n"
         "fninit; xrstor64 native_context+192(%rip)\n"
@@ -52,7 +52,7 @@ __asm__(".text\n.globl native_enter\n.hidden native_enter\nnative_enter:\n"
         "fninit; movl $0x1f80, -8(%rsp); ldmxcsr -8(%rsp)\n"
         "vzeroupper\n"
         "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "ret\n");
+        "ret\n.popsection\n");
 
 G_STATIC_ASSERT(offsetof(struct NativeContext, area) == 192);
 G_STATIC_ASSERT(offsetof(struct NativeContext, code) == 136);
