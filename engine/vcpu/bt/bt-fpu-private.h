@@ -59,5 +59,9 @@ void bt_fpu_init_x87(BtFpu *fpu);
 // ES and B from the flags and masks.
 void bt_x87_update_summary(BtFpu *fpu);
 
+// For the part of a handler that takes the address of locals: in the handler itself they would keep
+// BT_NEXT from being a tail call, and a chain of blocks would use up the stack.
+#define BT_APART __attribute__((noinline))
+
 // bt-xsave.c; bt_select_simd asks it.
 bool bt_select_xsave(const BtDecoded *d, BtInsn *out);

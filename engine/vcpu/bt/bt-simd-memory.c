@@ -75,7 +75,7 @@ static void maskmov_store(BtCpu *cpu, const BtInsn *insn)
     BT_NEXT(cpu, insn);
 }
 
-static void maskmov_load(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void maskmov_load_body(BtCpu *cpu, const BtInsn *insn)
 {
     begin(cpu, insn);
     uint64_t base = bt_effective_address(cpu, insn);
@@ -88,10 +88,15 @@ static void maskmov_load(BtCpu *cpu, const BtInsn *insn)
                           1);
     }
     memcpy(cpu->fpu.vector[insn->reg[0]], value, sizeof value);
+}
+
+static void maskmov_load(BtCpu *cpu, const BtInsn *insn)
+{
+    maskmov_load_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
-static void gather(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void gather_body(BtCpu *cpu, const BtInsn *insn)
 {
     begin(cpu, insn);
     uint64_t base = bt_effective_address(cpu, insn);
@@ -122,6 +127,11 @@ static void gather(BtCpu *cpu, const BtInsn *insn)
     }
     memset(data + size * count, 0, 32 - size * count);
     memset(mask, 0, 32);
+}
+
+static void gather(BtCpu *cpu, const BtInsn *insn)
+{
+    gather_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 

@@ -455,7 +455,7 @@ bool bt_select_simd(const BtDecoded *d, BtInsn *out)
            bt_select_simd_masked(d, out) || select_compiled(d, out);
 }
 
-static void overflow(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void overflow_body(BtCpu *cpu, const BtInsn *insn)
 {
     BtSimd *simd = cpu->simd_private;
     BtDecoded d = {.cpu = cpu, .bytes = insn->bytes};
@@ -485,6 +485,11 @@ static void overflow(BtCpu *cpu, const BtInsn *insn)
     if (!selected)
         bt_raise(cpu, BT_UD);
     alone[0].handler(cpu, alone);
+}
+
+static void overflow(BtCpu *cpu, const BtInsn *insn)
+{
+    overflow_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 

@@ -181,15 +181,18 @@ DEFINE_COMPARE_MEMORY_HANDLER(fcomp, i16, 16, 1)
 
 // FCOMI and its kin answer in CF, PF, ZF and clear OF, SF, AF. C1 stays, as AMD processors have it.
 #define DEFINE_COMPARE_FLAGS(name, mnemonic)                                                       \
-    static inline uint16_t name(const X87Value *a, const X87Value *b, uint16_t *sw)                \
+    static inline uint16_t name(const X87Value *a, const X87Value *b, uint16_t *ret_sw)            \
     {                                                                                              \
-        uint16_t flags;                                                                            \
-        __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\txor %%eax, %%eax\n\t" mnemonic                 \
-                         " %%st(1), %%st\n\tlahf\n\tfnstsw %[sw]\n\tfstp %%st(0)\n\tfstp %%st(0)"  \
-                         : [sw] "=m"(*sw), "=&a"(flags)                                            \
+        uint16_t sw;                                                                               \
+        uint32_t flags;                                                                            \
+        __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" mnemonic                                     \
+                         " %%st(1), %%st\n\tlahf\n\tmovl %%eax, %[flags]\n\tfnstsw %[sw]\n\t"      \
+                         "fstp %%st(0)\n\tfstp %%st(0)"                                            \
+                         : [sw] "=&a"(sw), [flags] "=&r"(flags)                                    \
                          : [a] "m"(*a), [b] "m"(*b)                                                \
                          : X87_CLOBBERS, "cc");                                                    \
-        return flags;                                                                              \
+        *ret_sw = sw;                                                                              \
+        return (uint16_t)flags;                                                                    \
     }
 
 DEFINE_COMPARE_FLAGS(comi, "fcomi")
@@ -222,6 +225,15 @@ DEFINE_COMPARE_FLAGS_HANDLER(fucomip, ucomi, 1)
 // ---- loads and stores that convert ----
 
 #define DEFINE_LOAD(name, mnemonic, bits)                                                          \
+    static inline uint16_t name##_value(X87Value *to, uint##bits##_t value)                        \
+    {                                                                                              \
+        uint16_t sw;                                                                               \
+        __asm__ volatile(mnemonic " %[value]\n\tfnstsw %[sw]\n\tfstpt %[to]"                       \
+                         : [sw] "=a"(sw), [to] "=m"(*to)                                           \
+                         : [value] "m"(value)                                                      \
+                         : X87_CLOBBERS);                                                          \
+        return sw;                                                                                 \
+    }                                                                                              \
     static void name(BtCpu *cpu, const BtInsn *insn)                                               \
     {                                                                                              \
         BtFpu *fpu = &cpu->fpu;                                                                    \
@@ -231,12 +243,7 @@ DEFINE_COMPARE_FLAGS_HANDLER(fucomip, ucomi, 1)
         }                                                                                          \
         uint64_t offset = bt_effective_address(cpu, insn);                                         \
         uint##bits##_t value = bt_read##bits(cpu, insn->segment, offset);                          \
-        uint16_t sw;                                                                               \
-        __asm__ volatile(mnemonic " %[value]\n\tfnstsw %[sw]\n\tfstpt %[to]"                       \
-                         : [sw] "=a"(sw), [to] "=m"(*x87_push(fpu))                                \
-                         : [value] "m"(value)                                                      \
-                         : X87_CLOBBERS);                                                          \
-        x87_merge(fpu, sw);                                                                        \
+        x87_merge(fpu, name##_value(x87_push(fpu), value));                                        \
         x87_track_memory(cpu, insn, offset);                                                       \
         BT_NEXT(cpu, insn);                                                                        \
     }
@@ -250,6 +257,15 @@ DEFINE_LOAD(fild_i64, "fildll", 64)
 // The host always pops; whether the guest does is the handler's. Nothing may fault once the host has
 // raised flags, so a store that RAM cannot serve at once is done exactly.
 #define DEFINE_STORE(name, mnemonic, bits, pops)                                                   \
+    static inline uint16_t name##_value(const X87Value *from, void *to)                            \
+    {                                                                                              \
+        uint16_t sw;                                                                               \
+        __asm__ volatile("fldt %[from]\n\t" mnemonic " %[to]\n\tfnstsw %[sw]"                      \
+                         : [sw] "=a"(sw), [to] "=m"(*(uint8_t(*)[bits / 8])to)                     \
+                         : [from] "m"(*from)                                                       \
+                         : X87_CLOBBERS);                                                          \
+        return sw;                                                                                 \
+    }                                                                                              \
     static void name(BtCpu *cpu, const BtInsn *insn)                                               \
     {                                                                                              \
         BtFpu *fpu = &cpu->fpu;                                                                    \
@@ -263,14 +279,7 @@ DEFINE_LOAD(fild_i64, "fildll", 64)
             bt_x87_exact(cpu, insn);                                                               \
             return;                                                                                \
         }                                                                                          \
-        uint##bits##_t value;                                                                      \
-        uint16_t sw;                                                                               \
-        __asm__ volatile("fldt %[from]\n\t" mnemonic " %[value]\n\tfnstsw %[sw]"                   \
-                         : [sw] "=a"(sw), [value] "=m"(value)                                      \
-                         : [from] "m"(*x87_st(fpu, 0))                                             \
-                         : X87_CLOBBERS);                                                          \
-        memcpy(memory, &value, sizeof value);                                                      \
-        x87_merge(fpu, sw);                                                                        \
+        x87_merge(fpu, name##_value(x87_st(fpu, 0), memory));                                                                        \
         if (pops)                                                                                  \
             x87_pop(fpu);                                                                          \
         x87_track_memory(cpu, insn, offset);                                                       \

@@ -96,7 +96,7 @@ static void load_environment(BtCpu *cpu, unsigned operand_size, const uint8_t *f
     bt_fpu_x87_changed(cpu);
 }
 
-static void fnstenv(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void fnstenv_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint8_t image[ENVIRONMENT32];
     x87_begin_control(cpu, insn);
@@ -104,20 +104,30 @@ static void fnstenv(BtCpu *cpu, const BtInsn *insn)
     bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length, 1);
     cpu->fpu.control |= BT_X87_EXCEPTIONS;
     bt_fpu_x87_changed(cpu);
+}
+
+static void fnstenv(BtCpu *cpu, const BtInsn *insn)
+{
+    fnstenv_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
-static void fldenv(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void fldenv_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint8_t image[ENVIRONMENT32];
     x87_begin_waiting(cpu, insn);
     bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image,
                   insn->operand_size == 2 ? ENVIRONMENT16 : ENVIRONMENT32, 1);
     load_environment(cpu, insn->operand_size, image);
+}
+
+static void fldenv(BtCpu *cpu, const BtInsn *insn)
+{
+    fldenv_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
-static void fnsave(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void fnsave_body(BtCpu *cpu, const BtInsn *insn)
 {
     BtFpu *fpu = &cpu->fpu;
     uint8_t image[ENVIRONMENT32 + REGISTERS];
@@ -129,10 +139,15 @@ static void fnsave(BtCpu *cpu, const BtInsn *insn)
                    1);
     bt_fpu_init_x87(fpu);
     bt_fpu_x87_changed(cpu);
+}
+
+static void fnsave(BtCpu *cpu, const BtInsn *insn)
+{
+    fnsave_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
-static void frstor(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void frstor_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint8_t image[ENVIRONMENT32 + REGISTERS];
     x87_begin_waiting(cpu, insn);
@@ -142,6 +157,11 @@ static void frstor(BtCpu *cpu, const BtInsn *insn)
     load_environment(cpu, insn->operand_size, image);
     for (unsigned i = 0; i < 8; i++)
         memcpy(x87_st(&cpu->fpu, i), image + length + 10 * i, 10);
+}
+
+static void frstor(BtCpu *cpu, const BtInsn *insn)
+{
+    frstor_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 

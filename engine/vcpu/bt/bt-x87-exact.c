@@ -93,7 +93,7 @@ static void load_image(BtFpu *fpu, const uint8_t *image)
     bt_x87_update_summary(fpu);
 }
 
-void bt_x87_exact(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void run_exact(BtCpu *cpu, const BtInsn *insn)
 {
     BtFpu *fpu = &cpu->fpu;
     uint8_t image[512] __attribute__((aligned(16))), operand[16] = {0};
@@ -121,5 +121,10 @@ void bt_x87_exact(BtCpu *cpu, const BtInsn *insn)
         x87_track_memory(cpu, insn, offset);
     else
         x87_track(cpu, insn);
+}
+
+void bt_x87_exact(BtCpu *cpu, const BtInsn *insn)
+{
+    run_exact(cpu, insn);
     BT_NEXT(cpu, insn);
 }

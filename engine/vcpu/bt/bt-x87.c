@@ -38,9 +38,8 @@ static void fld_m80(BtCpu *cpu, const BtInsn *insn)
         return;
     }
     uint64_t offset = bt_effective_address(cpu, insn);
-    X87Value value;
-    bt_read_bytes(cpu, insn->segment, offset, &value, sizeof value, 1);
-    *x87_push(fpu) = value;
+    bt_read_bytes(cpu, insn->segment, offset, fpu->buffer, sizeof(X87Value), 1);
+    memcpy(x87_push(fpu), fpu->buffer, sizeof(X87Value));
     x87_clear_c1(fpu);
     x87_track_memory(cpu, insn, offset);
     BT_NEXT(cpu, insn);

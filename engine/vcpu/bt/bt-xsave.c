@@ -105,7 +105,7 @@ static void require_fxsave(BtCpu *cpu, const BtInsn *insn)
         bt_raise(cpu, BT_NM);
 }
 
-static void fxsave(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void fxsave_body(BtCpu *cpu, const BtInsn *insn)
 {
     require_fxsave(cpu, insn);
     uint8_t area[LEGACY_SIZE];
@@ -118,10 +118,15 @@ static void fxsave(BtCpu *cpu, const BtInsn *insn)
     // What follows the registers is the software's; it is only checked.
     bt_probe_write(cpu, insn->segment, offset, LEGACY_SIZE);
     bt_write_bytes(cpu, insn->segment, offset, area, AT_XMM + 16 * count, 16);
+}
+
+static void fxsave(BtCpu *cpu, const BtInsn *insn)
+{
+    fxsave_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
-static void fxrstor(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void fxrstor_body(BtCpu *cpu, const BtInsn *insn)
 {
     require_fxsave(cpu, insn);
     uint8_t area[LEGACY_SIZE];
@@ -133,6 +138,11 @@ static void fxrstor(BtCpu *cpu, const BtInsn *insn)
     for (unsigned i = 0; i < vector_count(cpu); i++)
         memcpy(cpu->fpu.vector[i], area + AT_XMM + 16 * i, 16);
     bt_fpu_set_mxcsr(cpu, mxcsr);
+}
+
+static void fxrstor(BtCpu *cpu, const BtInsn *insn)
+{
+    fxrstor_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
@@ -171,7 +181,7 @@ static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, uint64_t *ret_offset
 }
 
 // Stores the components of `save`, and MXCSR with `mxcsr`. Every byte was probed.
-static void store_components(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned save,
+static BT_APART void store_components(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned save,
                              bool mxcsr)
 {
     uint8_t area[LEGACY_SIZE];
@@ -200,7 +210,7 @@ static unsigned area_size(unsigned components)
     return components & AVX ? BT_XSAVE_AVX_OFFSET + 256 : LEGACY_SIZE + HEADER_SIZE;
 }
 
-static inline void save_standard(BtCpu *cpu, const BtInsn *insn, bool optimize)
+static BT_APART void save_standard(BtCpu *cpu, const BtInsn *insn, bool optimize)
 {
     uint64_t offset;
     unsigned requested = begin_xsave(cpu, insn, &offset);
@@ -210,20 +220,21 @@ static inline void save_standard(BtCpu *cpu, const BtInsn *insn, bool optimize)
     store_components(cpu, insn, offset, optimize ? used : requested, requested & (SSE | AVX));
     bt_write64(cpu, insn->segment, offset + BT_XSAVE_HEADER_OFFSET,
                (present & ~(uint64_t)requested) | used);
-    BT_NEXT(cpu, insn);
 }
 
 static void xsave(BtCpu *cpu, const BtInsn *insn)
 {
     save_standard(cpu, insn, false);
+    BT_NEXT(cpu, insn);
 }
 
 static void xsaveopt(BtCpu *cpu, const BtInsn *insn)
 {
     save_standard(cpu, insn, true);
+    BT_NEXT(cpu, insn);
 }
 
-static void xsavec(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void xsavec_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint64_t offset;
     unsigned requested = begin_xsave(cpu, insn, &offset);
@@ -235,6 +246,11 @@ static void xsavec(BtCpu *cpu, const BtInsn *insn)
     store_components(cpu, insn, offset, used, used & SSE);
     bt_write64(cpu, insn->segment, offset + BT_XSAVE_HEADER_OFFSET, used);
     bt_write64(cpu, insn->segment, offset + BT_XSAVE_HEADER_OFFSET + 8, requested | COMPACTED);
+}
+
+static void xsavec(BtCpu *cpu, const BtInsn *insn)
+{
+    xsavec_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 
@@ -256,7 +272,7 @@ static void check_header(BtCpu *cpu, const uint8_t *header, bool *ret_compacted)
     *ret_compacted = compacted;
 }
 
-static void xrstor(BtCpu *cpu, const BtInsn *insn)
+static BT_APART void xrstor_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint64_t offset;
     unsigned requested = begin_xsave(cpu, insn, &offset);
@@ -292,6 +308,11 @@ static void xrstor(BtCpu *cpu, const BtInsn *insn)
     }
     if (compacted ? requested & SSE : requested & (SSE | AVX))
         bt_fpu_set_mxcsr(cpu, mxcsr);
+}
+
+static void xrstor(BtCpu *cpu, const BtInsn *insn)
+{
+    xrstor_body(cpu, insn);
     BT_NEXT(cpu, insn);
 }
 

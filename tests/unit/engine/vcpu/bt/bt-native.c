@@ -234,8 +234,19 @@ void native_run(const uint8_t *code, unsigned length, NativeState *state)
 
 // ---- the interpreter's side ----
 
-static void finish(BtCpu *cpu, const BtInsn *insn)
+// Around the instruction: it must leave the stack as it was, or a long chain of blocks would use it
+// up. That takes tail calls (BT_NEXT), which the compiler refuses where a local's address escapes.
+static uintptr_t frame_before, frame_after;
+
+static void __attribute__((noinline)) finish(BtCpu *cpu, const BtInsn *insn)
 {
+    frame_after = (uintptr_t)__builtin_frame_address(0);
+}
+
+static void __attribute__((noinline)) start(BtCpu *cpu, const BtInsn *insn)
+{
+    frame_before = (uintptr_t)__builtin_frame_address(0);
+    BT_NEXT(cpu, insn);
 }
 
 bool native_decode(BtCpu *cpu, const uint8_t *code, unsigned length, BtDecoded *d, BtInsn *insn)
@@ -281,8 +292,15 @@ static int run_alone(BtCpu *cpu, const BtInsn *insns)
         return native_vector;
     if (setjmp(cpu->leave))
         return cpu->fault.vector;
-    insns[0].handler(cpu, &insns[0]);
-    cpu->next = NULL; // where handlers do not call the next one
+    const BtInsn *insn = insns;
+    do {
+        cpu->next = NULL; // where handlers do not call the next one
+        insn->handler(cpu, insn);
+    } while ((insn = cpu->next));
+    if (BT_TAIL_CALLS && frame_before != frame_after) {
+        g_printerr("%s does not end in a tail call\n", ZydisMnemonicGetString(insns[1].mnemonic));
+        g_test_fail();
+    }
     return -1;
 }
 
@@ -307,13 +325,14 @@ void native_store(const BtCpu *cpu, NativeState *state)
 static NativeResult step(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
                          const uint8_t *code, unsigned length, uint64_t rip, int *ret_vector)
 {
-    static BtInsn insns[2];
+    static BtInsn insns[3];
     BtDecoded d;
-    if (!native_decode(cpu, code, length, &d, &insns[0]))
+    if (!native_decode(cpu, code, length, &d, &insns[1]))
         return NATIVE_UNDECODED;
-    if (!select(&d, &insns[0]))
+    if (!select(&d, &insns[1]))
         return NATIVE_UNSELECTED;
-    insns[1] = (BtInsn){.handler = finish};
+    insns[0] = (BtInsn){.handler = start};
+    insns[2] = (BtInsn){.handler = finish};
     cpu->block_rip = rip;
     *ret_vector = run_alone(cpu, insns);
     return NATIVE_RAN;
