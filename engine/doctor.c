@@ -53,7 +53,8 @@ static void report_engines(Report *report)
     report->healthy &= chosen != NULL;
     if (report->json) {
         g_autofree char *reason = quote(chosen ? why : error->message);
-        g_string_append_printf(report->text, "  \"chosen\": \"%s\",\n  \"why\": %s,\n  \"engines\": [",
+        g_string_append_printf(report->text,
+                               "  \"chosen\": \"%s\",\n  \"why\": %s,\n  \"engines\": [",
                                chosen ? chosen->name : "", reason);
     } else {
         g_string_append_printf(report->text, "Engine taken by auto: %s\n  %s\n\nEngines\n",
@@ -114,8 +115,8 @@ static void report_host(Report *report)
                                "\"landlock\": %s}\n",
                                cpus, gib, landlock ? "true" : "false");
     else
-        g_string_append_printf(report->text, "Host\n  %ld CPUs, %.1f GiB of memory\n  sandbox: %s\n",
-                               cpus, gib,
+        g_string_append_printf(report->text,
+                               "Host\n  %ld CPUs, %.1f GiB of memory\n  sandbox: %s\n", cpus, gib,
                                landlock ? "seccomp and Landlock"
                                         : "seccomp alone, this kernel has no Landlock");
 }

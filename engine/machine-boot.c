@@ -27,8 +27,8 @@ static GBytes *map_file(const char *path, const char *what, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_IS_DIRECTORY, "%s is a folder; give the %s's file",
-                    path, what);
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_IS_DIRECTORY,
+                    "%s is a folder; give the %s's file", path, what);
         return NULL;
     }
     GMappedFile *file = g_mapped_file_new(path, FALSE, &problem);

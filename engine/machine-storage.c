@@ -41,7 +41,8 @@ static void assign_ide_places(Machine *machine)
     }
     place = MAX(place, 2);
     for (unsigned i = 0; i < CDROMS_MAX; i++) {
-        bool present = machine->cdroms[i] || config_boolean_at(machine->config, "cdrom", i, "present");
+        bool present =
+            machine->cdroms[i] || config_boolean_at(machine->config, "cdrom", i, "present");
         if (!present)
             continue;
         if (place >= IDE_PLACES) { // three disks: the drive goes before the third

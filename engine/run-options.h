@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The options of `lodgectl run` (and `lodge-engine --run`): one transient machine in the foreground.
+// The options of `lodgectl run` (lodge-engine --run): one transient machine in the foreground.
 #pragma once
 
 #include "engine/config/config.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A machine in the foreground, in two processes (three with a window). The supervisor (the one that was started) opens
-// nothing of the guest's: it holds the terminal's settings, waits, puts the terminal back and
-// removes screenshots that were never taken, whatever happened to the other. The machine process
-// opens everything, locks itself in and runs the guest.
+// A machine in the foreground, in two processes (three with a window). The supervisor (the one that
+// was started) opens nothing of the guest's: it holds the terminal's settings, waits, puts the
+// terminal back and removes screenshots that were never taken, whatever happened to the other. The
+// machine process opens everything, locks itself in and runs the guest.
 #include "engine/run.h"
 
 #include "engine/char-stream.h"

@@ -138,7 +138,8 @@ static int add_checked(scmp_filter_ctx filter, const SandboxConfig *config)
     if (result == 0)
         result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &own_process);
     if (result == 0)
-        result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, &unix_pair);
+        result =
+            seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, &unix_pair);
     // Names of threads.
     const struct scmp_arg_cmp set_name = SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME);
     if (result == 0)
@@ -230,7 +231,8 @@ static int check_socket(void)
 
 static int check_connect(void)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/run/dbus/system_bus_socket" };
+    struct sockaddr_un address = { .sun_family = AF_UNIX,
+                                   .sun_path = "/run/dbus/system_bus_socket" };
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
         return 2;

@@ -7,6 +7,6 @@
 #include <stdbool.h>
 
 // Forks; body(opaque) runs in the child, which ends with it. Signals INT (ignored here: a terminal
-// sends it to both), TERM and HUP reach the child. Returns the child's exit status; 1, with one line
-// on standard error, where it died of a signal. Before any thread is started.
+// sends it to both), TERM and HUP reach the child. Returns the child's exit status; 1, with one
+// line on standard error, where it died of a signal. Before any thread is started.
 int supervise(int (*body)(void *opaque), void *opaque, const char *prefix);

@@ -26,6 +26,9 @@
 
 #define PREFIX "lodge-engine"
 
+// What the engine tells its supervisor by its status.
+enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_NOT_OURS = 3 };
+
 typedef struct {
     char *folder;
     bool wait;
@@ -191,9 +194,10 @@ static int engine_process(void *opaque)
     Vm *vm = opaque;
     g_autoptr(GError) error = NULL;
     vm->loop = g_main_loop_new(NULL, FALSE);
-    int status = 1;
+    int status = STATUS_DONE;
     if (!set_up(vm, &error)) {
         tell(vm, error->message);
+        status = vm->named ? STATUS_FAILED : STATUS_NOT_OURS;
     } else {
         g_unix_signal_add(SIGTERM, on_signal, vm);
         g_unix_signal_add(SIGINT, on_signal, vm);
@@ -201,7 +205,6 @@ static int engine_process(void *opaque)
             lifecycle_start(vm->lifecycle, NULL);
         tell(vm, "+");
         g_main_loop_run(vm->loop);
-        status = 0;
     }
     vm_object_free(vm->object);
     lifecycle_free(vm->lifecycle);
@@ -210,13 +213,15 @@ static int engine_process(void *opaque)
     return status;
 }
 
-// The supervisor: leaves no sockets behind.
+// The supervisor: leaves no sockets behind, but those of a machine that another engine runs.
 static int supervise_engine(Vm *vm)
 {
     int status = supervise(engine_process, vm, PREFIX);
-    g_unlink(vm->spice_socket);
-    g_unlink(vm->scanout_socket);
-    g_rmdir(vm->runtime_folder);
+    if (status != STATUS_NOT_OURS) {
+        g_unlink(vm->spice_socket);
+        g_unlink(vm->scanout_socket);
+        g_rmdir(vm->runtime_folder);
+    }
     return status;
 }
 

@@ -20,8 +20,9 @@ static int wrong_usage(const CliCommand *command, const char *format, ...)
 
 static void print_help(const CliCommand *command)
 {
-    printf("Usage: lodgectl %s%s%s%s\n%s\n", command->name, command->option_count ? " [OPTION]..." : "",
-           *command->arguments ? " " : "", command->arguments, command->summary);
+    printf("Usage: lodgectl %s%s%s%s\n%s\n", command->name,
+           command->option_count ? " [OPTION]..." : "", *command->arguments ? " " : "",
+           command->arguments, command->summary);
     if (command->option_count)
         printf("\n");
     for (size_t i = 0; i < command->option_count; i++) {

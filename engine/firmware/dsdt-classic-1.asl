@@ -241,7 +241,7 @@ DefinitionBlock ("", "DSDT", 2, "LODGE", "CLASSIC1", 1)
                     })
                 }
 
-                // The firmware configuration ports; the identifier is the interface's published one.
+                // The firmware configuration ports, under the interface's published identifier.
                 Device (FWCF)
                 {
                     Name (_HID, "QEMU0002")

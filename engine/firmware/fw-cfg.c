@@ -122,8 +122,9 @@ static bool dma_read(FwCfg *fw_cfg, uint64_t address, uint32_t length)
     uint64_t item_size = item ? g_bytes_get_size(item) : 0;
     uint64_t left = fw_cfg->offset < item_size ? item_size - fw_cfg->offset : 0;
     if (length > left + DMA_OVERRUN_MAX) {
-        guest_log_once(fw_cfg_ops.name, "dma-overrun", "DMA read of %u bytes where %" G_GUINT64_FORMAT
-                       " are left in item %04xh", length, left, fw_cfg->key);
+        guest_log_once(fw_cfg_ops.name, "dma-overrun",
+                       "DMA read of %u bytes where %" G_GUINT64_FORMAT " are left in item %04xh",
+                       length, left, fw_cfg->key);
         return false;
     }
     uint8_t chunk[4096];
@@ -144,8 +145,8 @@ static void run_dma(FwCfg *fw_cfg)
     fw_cfg->dma_address = 0;
     uint8_t words[16]; // control, length, address
     if (!guest_memory_read(fw_cfg->host.memory, command, words, sizeof(words))) {
-        guest_log_once(fw_cfg_ops.name, "dma-command", "DMA command outside RAM at %#" G_GINT64_MODIFIER
-                       "x", command);
+        guest_log_once(fw_cfg_ops.name, "dma-command",
+                       "DMA command outside RAM at %" G_GINT64_MODIFIER "xh", command);
         return;
     }
     uint32_t control = be32_read(words);
