@@ -13,6 +13,7 @@ import tempfile
 
 DEBUG_EXIT = "0xf4"
 PASSED = 0x10 << 1 | 1
+SLOWEST = 20e6  # instructions a second
 
 
 def why_not(lodgectl, engine):
@@ -24,7 +25,13 @@ def why_not(lodgectl, engine):
         sys.exit(f"lodgectl doctor --json gave no list of engines: {e}\n{report.stderr}")
     if engine not in engines:
         sys.exit(f"lodgectl doctor does not know the engine '{engine}'")
-    return None if engines[engine]["available"] else engines[engine]["reason"]
+    if not engines[engine]["available"]:
+        return engines[engine]["reason"]
+    speed = engines[engine]["instructions_per_second"]
+    if speed < SLOWEST:
+        return (f"runs {speed / 1e6:.1f} million instructions a second here (no VT-x or AMD-V "
+                "behind it), too few for the firmware's own time-outs")
+    return None
 
 
 def main():
@@ -43,7 +50,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         serial = os.path.join(folder, "serial")
         run = subprocess.run(
-            [options.lodgectl, "run", "--floppy", options.image, "--engine", options.engine,
+            [options.lodgectl, "run", "--disk", options.image, "--engine", options.engine,
              "--memory", "64M", "--cpus", options.cpus, "--net", "none", "--display", "none",
              "--serial", serial, "--debug-exit", DEBUG_EXIT, "--timeout", str(options.timeout)],
             capture_output=True, text=True)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Boot sector and mode switches of a flat guest: a floppy image whose first sector loads the rest
-// to 10000h with INT 13h, then enters 32-bit protected mode with flat segments and, in a 64-bit
+// Boot sector and mode switches of a flat guest: a floppy or disk image whose first sector loads the
+// rest to 10000h with INT 13h, then enters 32-bit protected mode with flat segments and, in a 64-bit
 // guest, long mode with the first 4 GiB mapped by 2 MiB pages. Then guest_main is called.
 
     .code16
@@ -21,6 +21,17 @@ load_next:
     movw sector, %ax        // linear sector; the boot sector is 0
     cmpw $__sectors, %ax
     ja loaded
+    testb $0x80, drive
+    jz floppy
+    movw %ax, packet_sector // a hard disk: by linear sector (EDD 3.0, function 42h)
+    movw %es, packet_segment
+    movw $packet, %si
+    movb drive, %dl
+    movb $0x42, %ah
+    int $0x13
+    jnc next
+    jmp .
+floppy:
     xorw %dx, %dx
     movw $18, %bx           // 1.44 MB: 18 sectors a track, 2 heads
     divw %bx
@@ -34,14 +45,15 @@ load_next:
     xorw %bx, %bx
     movw $0x0201, %ax       // read one sector
     int $0x13
-    jnc 1f
+    jnc next
     movb drive, %dl
     xorw %ax, %ax
     int $0x13               // reset and try again
     decb tries
     jnz load_next
     jmp .
-1:  movw %es, %ax
+next:
+    movw %es, %ax
     addw $0x20, %ax
     movw %ax, %es
     incw sector
@@ -55,6 +67,11 @@ loaded:
 drive:  .byte 0
 tries:  .byte 5
 sector: .word 1
+packet: .byte 16, 0
+    .word 1                 // one sector
+    .word 0
+packet_segment: .word 0
+packet_sector: .long 0, 0
 
     .org 510
     .word 0xaa55
