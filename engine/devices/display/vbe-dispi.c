@@ -65,6 +65,7 @@ static void write_enable(Vga *v, uint16_t value)
     }
     if (was)
         return;
+    vga_window_close(v); // the planes hold what the guest wrote, before they are cleared
     v->dispi[DISPI_VIRT_WIDTH] = 0;
     v->dispi[DISPI_X_OFFSET] = 0;
     v->dispi[DISPI_Y_OFFSET] = 0;
@@ -94,13 +95,16 @@ static void write_register(Vga *v, unsigned index, uint16_t value)
         }
         v->dispi[DISPI_BPP] = value;
         v->copied_mode = false;
+        vga_window_changed(v);
         break;
     case DISPI_ENABLE:
         write_enable(v, value);
+        vga_window_changed(v);
         v->redraw = true;
         return;
     case DISPI_BANK:
         v->dispi[DISPI_BANK] = value; // changes no picture
+        vga_window_changed(v);
         return;
     case DISPI_XRES:
     case DISPI_YRES:

@@ -187,6 +187,7 @@ static uint64_t window_read(void *opaque, uint64_t offset, unsigned size)
     uint64_t value = 0;
     for (unsigned i = 0; i < size; i++)
         value |= (uint64_t)read_byte(opaque, (uint32_t)offset + i) << 8 * i;
+    vga_window_hit(opaque);
     return value;
 }
 
@@ -194,6 +195,7 @@ static void window_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 {
     for (unsigned i = 0; i < size; i++)
         write_byte(opaque, (uint32_t)offset + i, (uint8_t)(value >> 8 * i));
+    vga_window_hit(opaque);
 }
 
 const BusOps vga_window_ops = { window_read, window_write, 8 };

@@ -14,6 +14,7 @@
 #define VGA_WINDOW_BASE 0xa0000u
 #define VGA_WINDOW_SIZE 0x20000u
 #define VGA_MMIO_SIZE 0x1000u
+#define VGA_BANK_SLOTS 256u // VBE banks that can be mapped: the first 16 MiB
 #define VGA_LINE_SLACK 64u
 #define VGA_MAX_SIDE 8192u // of a picture, either way (engine/bus/display.h)
 
@@ -95,6 +96,21 @@ typedef struct {
     uint32_t start; // of a direct picture, bytes into video memory
 } VgaScreen;
 
+// The part of the window that is mapped as memory (vga-window.c).
+typedef enum {
+    VGA_WINDOW_NONE,
+    VGA_WINDOW_BANK,   // 64 KiB of video memory
+    VGA_WINDOW_CHAIN4, // 64 KiB, packed
+    VGA_WINDOW_TEXT,   // 32 KiB, characters and attributes in turn
+} VgaWindowKind;
+
+typedef struct {
+    VgaWindowKind kind;
+    uint32_t base; // guest-physical
+    uint32_t size;
+    uint32_t bank; // of a bank, bytes into video memory
+} VgaWindow;
+
 typedef struct Vga {
     DeviceHost host;
     PciDevice pci;
@@ -127,6 +143,14 @@ typedef struct Vga {
     uint32_t latch; // plane p in bits 8p..8p+7
     uint16_t dispi_index;
     uint16_t dispi[DISPI_COUNT];
+
+    VgaWindow window;
+    GuestSlot *window_slot;   // one of the below, or NULL: nothing is mapped
+    // Made when first needed and then only hidden and shown: a vCPU may hold on to a dirty flag for
+    // a moment longer.
+    GuestSlot *chain4_slot, *text_slots[2], *bank_slots[VGA_BANK_SLOTS];
+    RamBlock *window_memory; // of the packed kinds
+    unsigned window_hits;    // accesses since a register changed
 
     int64_t last_retrace; // number of the last vertical retrace that a guest saw
 
@@ -166,6 +190,16 @@ void vga_dispi_reset(Vga *v);
 // Makes the enabled mode's registers fit into video memory. Everything that draws or addresses
 // relies on it: the whole picture, from its offsets, lies within vram_size.
 void vga_dispi_fit(Vga *v);
+
+// vga-window.c
+// After a register that decides about the window changed.
+void vga_window_changed(Vga *v);
+// At an access that was not mapped; may map the window.
+void vga_window_hit(Vga *v);
+// Brings what was written to the mapped window into the planes.
+void vga_window_sync(Vga *v);
+void vga_window_close(Vga *v);
+void vga_window_destroy(Vga *v);
 
 // vga-memory.c
 extern const BusOps vga_window_ops;

@@ -82,6 +82,8 @@ static void write_sequencer(Vga *v, uint8_t value)
     if (index >= G_N_ELEMENTS(sequencer_mask))
         return;
     v->sequencer[index] = value & sequencer_mask[index];
+    if (index == SEQ_MAP_MASK || index == SEQ_MEMORY_MODE)
+        vga_window_changed(v);
     if (index != SEQ_MAP_MASK)
         v->redraw = true;
 }
@@ -92,6 +94,7 @@ static void write_graphics(Vga *v, uint8_t value)
     if (index >= G_N_ELEMENTS(graphics_mask))
         return;
     v->graphics[index] = value & graphics_mask[index];
+    vga_window_changed(v);
     if (index == GFX_MODE || index == GFX_MISC)
         v->redraw = true;
 }
@@ -231,6 +234,7 @@ void vga_register_write(Vga *v, unsigned port, uint8_t value)
         break;
     case 0x3c2:
         v->misc_output = value;
+        vga_window_changed(v);
         v->redraw = true;
         break;
     case 0x3c4:

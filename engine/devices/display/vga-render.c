@@ -239,6 +239,8 @@ void vga_refresh(void *device)
         return;
     bool redraw = v->redraw;
     v->redraw = false;
+    guest_memory_sync_dirty(v->host.memory);
+    vga_window_sync(v);
 
     bool vbe = vga_vbe_active(v);
     bool off = !(v->attribute_index & 0x20) || (!vbe && v->sequencer[SEQ_CLOCKING] & 0x20);

@@ -48,10 +48,12 @@ static void append_row(GString *text, const Vga *v, const VgaGeometry *g, const 
 
 char *vga_text(void *vga)
 {
-    const Vga *v = vga;
+    Vga *v = vga;
     VgaGeometry g = vga_geometry(v);
     if (vga_vbe_active(v) || !g.text)
         return NULL;
+    guest_memory_sync_dirty(v->host.memory);
+    vga_window_sync(v);
     GString *text = g_string_new(NULL);
     VgaScan scan;
     vga_scan_start(v, &scan);

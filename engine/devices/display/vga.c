@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The VGA as a device: its place on the buses, reset and saved state. Its parts are in
-// vga-registers.c, vga-memory.c, vbe-dispi.c (what the guest talks to), vga-geometry.c,
-// vga-scanline.c and vga-render.c (what a person sees), vga-text.c and edid.c.
+// vga-registers.c, vga-memory.c, vga-window.c, vbe-dispi.c (what the guest talks to),
+// vga-geometry.c, vga-scanline.c and vga-render.c (what a person sees), vga-text.c and edid.c.
 //
 // Follows IBM's "Video Graphics Array" technical reference and QEMU's "Standard VGA" specification
 // (PCI 1234:1111 revision 2), so that the stock stdvga BIOS and every guest's bochs driver fit.
@@ -24,9 +24,11 @@ static void vga_destroy(void *device)
     for (unsigned i = 0; i < G_N_ELEMENTS(v->port_regions); i++)
         bus_remove(v->host.bus, v->port_regions[i]);
     bus_remove(v->host.bus, v->window_region);
+    vga_window_destroy(v);
     if (v->on_pci)
         pci_remove(&v->pci);
     ram_block_free(v->screen_memory);
+    ram_block_free(v->window_memory);
     ram_block_free(v->vram);
     ram_block_free(v->rom);
     g_free(v->dirty_pages);
@@ -107,7 +109,8 @@ static void *vga_create(const void *config_pointer, const DeviceHost *host, GErr
     v->host = *host;
     v->vram_size = vram_size;
     v->vram = ram_block_new("vga-memory", vram_size, error);
-    if (!v->vram || !load_rom(v, config, error) ||
+    v->window_memory = ram_block_new("vga-window", 0x10000, error);
+    if (!v->vram || !v->window_memory || !load_rom(v, config, error) ||
         (host->pci && !join_pci(v, config, error))) {
         vga_destroy(v);
         return NULL;
@@ -133,12 +136,18 @@ static void *vga_create(const void *config_pointer, const DeviceHost *host, GErr
 static void vga_reset(void *device, ResetKind kind)
 {
     Vga *v = device;
+    vga_window_close(v);
     if (kind == RESET_COLD)
         memset(v->vram->host, 0, v->vram->size);
     vga_registers_reset(v);
     vga_dispi_reset(v);
     if (v->on_pci)
         pci_reset(&v->pci);
+}
+
+static void vga_pre_save(void *object)
+{
+    vga_window_close(object);
 }
 
 static gboolean vga_post_load(void *object, GError **error)
@@ -196,6 +205,7 @@ static const StateTable vga_state = {
     .fields = vga_fields,
     .field_count = G_N_ELEMENTS(vga_fields),
     .post_load = vga_post_load,
+    .pre_save = vga_pre_save,
 };
 
 const DeviceOps vga_ops = {
@@ -229,5 +239,6 @@ void vga_set_sink(void *vga, const DisplaySink *sink)
 
 RamBlock *vga_video_memory(void *vga)
 {
+    vga_window_close(vga);
     return ((Vga *)vga)->vram;
 }

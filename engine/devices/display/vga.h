@@ -26,7 +26,8 @@ DisplaySource vga_display_source(void *vga);
 // lock held.
 void vga_set_sink(void *vga, const DisplaySink *sink);
 
-// The video memory, which the state record leaves out: it is saved with the machine's memory.
+// The video memory, which the state record leaves out: it is saved with the machine's memory, after
+// this call, while the machine stands still. Machine lock held.
 RamBlock *vga_video_memory(void *vga);
 
 // The screen of a text mode as UTF-8, one line per row, trailing blanks cut; NULL in a graphics

@@ -143,6 +143,92 @@ static void compare_memory(const VgaFixture *f, const Model *m)
                         m->plane[p][at]);
 }
 
+static void set_memory_mode(VgaFixture *f, Model *m, uint8_t map_mask, uint8_t memory_mode)
+{
+    m->map_mask = map_mask;
+    m->memory_mode = memory_mode;
+    out_indexed(f, 0x3c4, 2, map_mask);
+    out_indexed(f, 0x3c4, 4, memory_mode);
+}
+
+// The registers of a plain mode, in which the window is mapped after a while.
+static void set_plain(VgaFixture *f, Model *m, bool text, bool mono)
+{
+    static const uint8_t text_gfx[9] = { 0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff };
+    static const uint8_t chain4_gfx[9] = { 0, 0, 0, 0, 0, 0x40, 0x05, 0x0f, 0xff };
+    for (unsigned i = 0; i < 9; i++)
+        set_gfx(f, m, i, text ? text_gfx[i] : chain4_gfx[i]);
+    if (text && mono)
+        set_gfx(f, m, 6, 0x0a);
+    set_memory_mode(f, m, text ? 3 : 15, text ? 2 : 0x0e);
+}
+
+// Long stretches in plain modes, where the window becomes memory, between planar ones.
+static void test_mapped(VgaFixture *f, gconstpointer data)
+{
+    g_autofree Model *m = g_new0(Model, 1);
+    g_autoptr(GRand) rand = g_rand_new_with_seed(GPOINTER_TO_UINT(data));
+    unsigned mapped = 0;
+    out8(f, 0x3c2, 0x67);
+    for (unsigned stretch = 0; stretch < 60; stretch++) {
+        bool planar = stretch % 4 == 3, text = g_rand_boolean(rand), mono = g_rand_boolean(rand);
+        set_plain(f, m, text && !planar, mono);
+        if (planar) {
+            set_memory_mode(f, m, 1 + g_rand_int_range(rand, 0, 15), 6);
+            set_gfx(f, m, 4, g_rand_int(rand) & 3);
+            // A mapped window loads no latches: both begin anew.
+            g_assert_cmphex(cpu_read(f, 0xa0000, 1), ==, model_read(m, 0xa0000));
+        }
+        uint32_t base = planar || !text ? 0xa0000 : mono ? 0xb0000 : 0xb8000;
+        uint32_t size = planar || !text ? 0x10000 : 0x8000;
+        for (unsigned i = 0; i < 2000; i++) {
+            uint32_t at = base + (uint32_t)g_rand_int_range(rand, 0, (gint32)size);
+            uint8_t value = (uint8_t)g_rand_int(rand);
+            if (g_rand_boolean(rand)) {
+                cpu_write(f, at, 1, value);
+                model_write(m, at, value);
+            } else {
+                g_assert_cmphex(cpu_read(f, at, 1), ==, model_read(m, at));
+            }
+        }
+        mapped += guest_memory_page(f->memory, base).host_write != NULL;
+        g_assert_true(!planar || !guest_memory_page(f->memory, base).host_write);
+        if (stretch % 7 == 0) { // looked at meanwhile
+            out8(f, 0x3c0, 0x20);
+            in8(f, 0x3da);
+            refresh(f);
+        }
+    }
+    g_assert_cmpuint(mapped, ==, 45);
+    out_indexed(f, 0x3c4, 4, 6);
+    compare_memory(f, m);
+}
+
+// A VBE bank becomes video memory itself; what is written shows, and the next bank is another.
+static void test_mapped_bank(VgaFixture *f, gconstpointer data)
+{
+    set_bios_mode(f, MODE_CHAIN_4);
+    set_vbe(f, 1024, 768, 8, 0);
+    for (unsigned bank = 0; bank < 12; bank++) {
+        write_dispi(f, 5, (uint16_t)bank);
+        for (unsigned at = 0; at < 65536; at++)
+            cpu_write(f, 0xa0000 + at, 1, (bank * 7 + at) & 0xff);
+        g_assert_nonnull(guest_memory_page(f->memory, 0xa0000).host_write);
+    }
+    refresh(f);
+    for (unsigned y = 0; y < 768; y++)
+        for (unsigned x = 0; x < 1024; x++) {
+            unsigned at = y * 1024 + x;
+            g_assert_cmphex(pixel(f, x, y), ==, dac_pixel((at / 65536 * 7 + at) & 0xff));
+        }
+    cpu_write(f, 0xa0000, 1, 0x33);
+    refresh(f);
+    g_assert_cmpuint(f->updates->len, ==, 1);
+    g_assert_cmphex(pixel(f, 0, 11 * 64), ==, dac_pixel(0x33));
+    vga_ops.reset(f->vga, RESET_WARM);
+    g_assert_null(guest_memory_page(f->memory, 0xa0000).host_write);
+}
+
 static void test_model(VgaFixture *f, gconstpointer data)
 {
     g_autofree Model *m = g_new0(Model, 1);
@@ -153,10 +239,7 @@ static void test_model(VgaFixture *f, gconstpointer data)
         if (g_rand_int_range(rand, 0, 20) == 0) {
             set_gfx(f, m, g_rand_int_range(rand, 0, 9), g_rand_int(rand) & 0xff);
         } else if (g_rand_int_range(rand, 0, 30) == 0) {
-            m->map_mask = g_rand_int(rand) & 15;
-            m->memory_mode = g_rand_int(rand) & 0x0e;
-            out_indexed(f, 0x3c4, 2, m->map_mask);
-            out_indexed(f, 0x3c4, 4, m->memory_mode);
+            set_memory_mode(f, m, g_rand_int(rand) & 15, g_rand_int(rand) & 0x0e);
         }
         // Few distinct addresses, so that latches and masks meet old contents.
         uint32_t address = 0xa0000 + (g_rand_int(rand) & 0x1c01f);
@@ -223,6 +306,9 @@ int main(int argc, char **argv)
     ADD("/vga/memory/model/1", 1, test_model);
     ADD("/vga/memory/model/2", 20240, test_model);
     ADD("/vga/memory/model/3", 777, test_model);
+    ADD("/vga/memory/mapped/1", 1, test_mapped);
+    ADD("/vga/memory/mapped/2", 99, test_mapped);
+    ADD("/vga/memory/mapped/bank", 0, test_mapped_bank);
     ADD("/vga/memory/disabled", 0, test_disabled);
     ADD("/vga/memory/planar-bank", 0, test_planar_bank);
     return g_test_run();
