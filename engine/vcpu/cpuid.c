@@ -237,7 +237,7 @@ static void add_basic(CpuidModel *model, CpuFeatureSet set)
     // ERMS and FSRM: REP MOVSB and STOSB are the fastest copies there are here.
     uint32_t edx7 = BIT(4);
     if (capabilities)
-        edx7 |= BIT(26) | BIT(27) | BIT(29); // IBRS and IBPB, STIBP, ARCH_CAPABILITIES
+        edx7 |= BIT(29); // ARCH_CAPABILITIES; no IBRS or IBPB: there is nothing to restrict
     add(model, 7, 0, true, 0, bits_of(set, 7, EBX) | BIT(1) | BIT(9), bits_of(set, 7, ECX), edx7);
     add(model, 0xb, 0, true, 0, 1, 0 | 1 << 8, 0);
     add(model, 0xb, 1, true, core_bits(model), model->cpus, 1 | 2 << 8, 0);
@@ -288,9 +288,9 @@ uint64_t cpuid_arch_capabilities(const CpuidModel *model)
 {
     if (!cpuid_model_has(model, CPU_FEATURE_NO_SPECULATION))
         return 0;
-    // RDCL_NO IBRS_ALL SKIP_L1DFL_VMENTRY SSB_NO MDS_NO PSCHANGE_MC_NO TAA_NO SBDR_SSDP_NO FBSDP_NO
-    // PSDP_NO BHI_NO PBRSB_NO GDS_NO RFDS_NO, and ITS_NO far above.
-    return BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) |
+    // RDCL_NO SKIP_L1DFL_VMENTRY SSB_NO MDS_NO PSCHANGE_MC_NO TAA_NO SBDR_SSDP_NO FBSDP_NO PSDP_NO
+    // BHI_NO PBRSB_NO GDS_NO RFDS_NO, and ITS_NO far above.
+    return BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) |
            BIT(15) | BIT(20) | BIT(24) | BIT(26) | BIT(27) | UINT64_C(1) << 62;
 }
 

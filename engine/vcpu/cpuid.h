@@ -56,7 +56,7 @@ void cpuid_model_build(CpuidModel *model, CpuFeatureSet features, unsigned cpus,
 
 bool cpuid_model_has(const CpuidModel *model, CpuFeature feature);
 
-// IA32_ARCH_CAPABILITIES; 0: the model does not have the MSR (nor SPEC_CTRL and PRED_CMD).
+// IA32_ARCH_CAPABILITIES; 0: the model does not have the MSR.
 uint64_t cpuid_arch_capabilities(const CpuidModel *model);
 
 // What CPUID answers on CPU `cpu` (APIC ids) with the given XCR0 and CR4 (OSXSAVE bit and the

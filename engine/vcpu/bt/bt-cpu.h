@@ -150,7 +150,7 @@ struct BtCpu {
     uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
     uint64_t msr_pat, msr_misc_enable, msr_mtrr_def_type, msr_mtrr_physical[16];
     uint64_t msr_mtrr_fixed[11];
-    uint64_t msr_tsc_adjust, msr_spec_ctrl, msr_mcg_status;
+    uint64_t msr_tsc_adjust, msr_mcg_status;
     uint64_t msr_mc[BT_MC_BANKS * 4]; // CTL, STATUS, ADDR, MISC of each bank
     int64_t tsc_offset;
     BtFpu fpu;

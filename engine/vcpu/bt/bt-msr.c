@@ -150,9 +150,6 @@ bool bt_msr_read(BtCpu *cpu, uint32_t index, uint64_t *ret)
     case BT_MSR_TSC: *ret = bt_tsc(cpu); return true;
     case BT_MSR_FEATURE_CONTROL: *ret = 1; return true; // locked, everything off
     case BT_MSR_TSC_ADJUST: *ret = cpu->msr_tsc_adjust; return true;
-    case BT_MSR_SPEC_CTRL:
-        *ret = cpu->msr_spec_ctrl;
-        return cpuid_arch_capabilities(model) != 0;
     case BT_MSR_MICROCODE: *ret = BT_BIT(32); return true; // revision 1
     case BT_MSR_ARCH_CAPABILITIES:
         *ret = cpuid_arch_capabilities(model);
@@ -214,11 +211,6 @@ bool bt_msr_write(BtCpu *cpu, uint32_t index, uint64_t value)
         cpu->tsc_offset += (int64_t)(value - cpu->msr_tsc_adjust);
         cpu->msr_tsc_adjust = value;
         return true;
-    case BT_MSR_SPEC_CTRL:
-        return store(&cpu->msr_spec_ctrl, value,
-                     value <= 3 && cpuid_arch_capabilities(cpu->config->cpuid));
-    case BT_MSR_PRED_CMD: // there are no predictions to forget
-        return value <= 1 && cpuid_arch_capabilities(cpu->config->cpuid);
     case BT_MSR_SYSENTER_CS: return store(&cpu->msr_sysenter_cs, value & UINT32_MAX, true);
     case BT_MSR_SYSENTER_ESP: return store(&cpu->msr_sysenter_esp, value, bt_is_canonical(value));
     case BT_MSR_SYSENTER_EIP: return store(&cpu->msr_sysenter_eip, value, bt_is_canonical(value));
@@ -271,7 +263,7 @@ static bool exit_msr(BtCpu *cpu, uint32_t index, bool write, uint64_t *value)
 
 static _Noreturn void refuse(BtCpu *cpu, const char *kind, uint32_t index)
 {
-    guest_log_once("interpreter", kind, "%s %xh at %" PRIx64 ": #GP(0)", kind, index,
+    guest_log_once("interpreter", kind, "%xh at %" PRIx64 ": #GP(0)", index,
                    bt_insn_rip(cpu, cpu->insn));
     bt_raise_error(cpu, BT_GP, 0);
 }

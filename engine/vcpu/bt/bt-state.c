@@ -14,7 +14,7 @@
 static const uint32_t scalar_msrs[] = {
     BT_MSR_SYSENTER_CS, BT_MSR_SYSENTER_ESP, BT_MSR_SYSENTER_EIP, BT_MSR_STAR, BT_MSR_LSTAR,
     BT_MSR_CSTAR, BT_MSR_FMASK, BT_MSR_KERNEL_GS_BASE, BT_MSR_TSC_AUX, BT_MSR_PAT,
-    BT_MSR_MTRR_DEF_TYPE, BT_MSR_MISC_ENABLE, BT_MSR_SPEC_CTRL, BT_MSR_MCG_STATUS,
+    BT_MSR_MTRR_DEF_TYPE, BT_MSR_MISC_ENABLE, BT_MSR_MCG_STATUS,
 };
 
 static const struct {
@@ -185,7 +185,7 @@ void bt_state_reset_msrs(BtCpu *cpu)
     cpu->msr_mtrr_def_type = 0;
     memset(cpu->msr_mtrr_physical, 0, sizeof cpu->msr_mtrr_physical);
     memset(cpu->msr_mtrr_fixed, 0, sizeof cpu->msr_mtrr_fixed);
-    cpu->msr_tsc_adjust = cpu->msr_spec_ctrl = cpu->msr_mcg_status = 0;
+    cpu->msr_tsc_adjust = cpu->msr_mcg_status = 0;
     memset(cpu->msr_mc, 0, sizeof cpu->msr_mc);
 }
 
