@@ -40,15 +40,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LodgeSpice, lodge_spice_free)
 
 // Where a display device shows its picture; lives as long as the server.
 const DisplaySink *lodge_spice_display_sink(LodgeSpice *spice);
-// The device behind the picture, asked to refresh while somebody looks; copied. NULL detaches it and
-// returns when no refresh runs any more: the machine lock must not be held then.
+// The device behind the picture, asked to refresh while somebody looks; copied. NULL detaches it
+// and returns when no refresh runs any more: the machine lock must not be held then.
 void lodge_spice_set_display_source(LodgeSpice *spice, const DisplaySource *source);
 
 // The backend of serial port `index`; lives as long as the server. NULL: no such port.
 const CharBackend *lodge_spice_serial(LodgeSpice *spice, unsigned index);
 
-// A client connection that came by another way (D-Bus); the fd is the server's from now on. scanout:
-// as config.scanout_path. Every channel of a client is a connection of its own, all of one kind.
+// A client connection that came by another way (D-Bus); the fd is the server's from now on.
+// scanout: as config.scanout_path. Every channel of a client is a connection of its own, all of one
+// kind.
 void lodge_spice_open_client(LodgeSpice *spice, int fd, bool scanout);
 
 // The machine pauses or goes on: a paused screen is asked for changes only now and then.

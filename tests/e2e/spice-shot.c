@@ -29,7 +29,8 @@ static bool has_picture(HeadlessClient *client, void *data)
     uint32_t width, height, stride;
     const bool *mapped = data;
     return headless_client_error(client) ||
-           (headless_client_ready(client) && headless_client_pixels(client, &width, &height, &stride) &&
+           (headless_client_ready(client) &&
+            headless_client_pixels(client, &width, &height, &stride) &&
             headless_client_updates(client) > 0 && headless_client_mapped(client) == *mapped);
 }
 

@@ -43,7 +43,8 @@ static FrameTiming frame_timing(const Vga *v)
     int64_t v_total = (cr[CRTC_V_TOTAL] | (overflow & 1) << 8 | (overflow & 0x20) << 4) + 2;
     FrameTiming t = {
         .line_ns = h_total * dots * NS_PER_SECOND / dot_clock,
-        .display_lines = (cr[CRTC_V_DISPLAY_END] | (overflow & 2) << 7 | (overflow & 0x40) << 3) + 1,
+        .display_lines = 1u + (cr[CRTC_V_DISPLAY_END] | (overflow & 2) << 7 |
+                               (overflow & 0x40) << 3),
         .retrace_start = cr[CRTC_V_RETRACE_START] | (overflow & 4) << 6 | (overflow & 0x80) << 2,
         .retrace_lines = ((cr[CRTC_V_RETRACE_END] - cr[CRTC_V_RETRACE_START] - 1) & 15) + 1,
     };
