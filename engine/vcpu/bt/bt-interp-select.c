@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which file of the integer family has the handlers of a mnemonic, and which memory operands may
-// take handlers of the flat kind.
-#include "engine/vcpu/bt/bt-block.h"
+// Which file of the integer family has the handlers of a mnemonic.
 #include "engine/vcpu/bt/bt-select.h"
 
 typedef bool Selector(const BtDecoded *d, BtInsn *out);
@@ -90,34 +88,6 @@ static Selector *const selectors[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     M(MFENCE) = bt_select_misc, M(CLFLUSH) = bt_select_misc, M(CLFLUSHOPT) = bt_select_misc,
     M(RDRAND) = bt_select_misc, M(RDSEED) = bt_select_misc,
 };
-
-static bool flat(const BtDecoded *d, unsigned segment)
-{
-    return d->cpu->mode_key >> (BT_KEY_FLAT_SHIFT + segment) & 1;
-}
-
-bool bt_select_is_flat(const BtDecoded *d, const BtInsn *out)
-{
-    unsigned code_bits = d->cpu->code_bits == 64 ? 64 : 32;
-    if (!(out->flags & BT_INSN_HAS_MEMORY) || out->address_bits != code_bits)
-        return false;
-    if (out->segment > VCPU_DS)
-        return false;
-    // A code segment cannot be written and may be unreadable.
-    if (out->segment == VCPU_CS && code_bits != 64)
-        return false;
-    return flat(d, out->segment);
-}
-
-bool bt_select_stack_is_flat(const BtDecoded *d)
-{
-    return flat(d, VCPU_SS) && d->cpu->stack_bits != 16;
-}
-
-bool bt_select_code_is_flat(const BtDecoded *d)
-{
-    return flat(d, VCPU_CS);
-}
 
 bool bt_select_integer(const BtDecoded *d, BtInsn *out)
 {

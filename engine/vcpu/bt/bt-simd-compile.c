@@ -3,20 +3,24 @@
 // fixed host registers, execute the very same opcode on those, store what it wrote, and go on with
 // the next BtInsn. Encodings follow the SDM vol. 2A, chapter 2.
 //
-// A form sees: rdi = BtCpu, rsi = BtInsn, rdx = host address of the memory operand. It may change
-// what the System V ABI lets a function change, and uses no stack. Its host registers:
+// A form's body sees: rdi = BtCpu, rsi = BtInsn, rdx = host address of the memory operand. It may
+// change what the System V ABI lets a function change, and uses no stack. Its host registers:
 //   vector  implicit XMM0 -> 0, ModRM.reg -> 1, ModRM.rm -> 2, VEX.vvvv -> 3, imm8[7:4] -> 4
 //   MMX     ModRM.reg -> 1, ModRM.rm -> 2
 //   general ModRM.reg -> rax, ModRM.rm -> rcx, implicit ones -> themselves (then r8 takes over
 //           the memory operand's address from rdx)
 // None needs a REX or VEX extension bit.
+//
+// In front of the body stands what makes the form a handler: the gate, and for a memory operand in a
+// flat segment its address and the look-up in the TLB. Whatever does not hold there jumps to a
+// handler in C that can do everything and then runs the body by itself.
 
 #include "engine/vcpu/bt/bt-simd-private.h"
 
 #include <stddef.h>
 #include <string.h>
 
-enum { CODE_SIZE = 256 };
+enum { CODE_SIZE = 384, JUMPS = 3 };
 
 typedef enum { FILE_NONE, FILE_VECTOR, FILE_MMX, FILE_GENERAL } RegisterFile;
 
@@ -30,6 +34,7 @@ typedef struct {
 typedef struct {
     uint8_t code[CODE_SIZE];
     unsigned length;
+    unsigned jump[JUMPS], jumps; // where their 32-bit distances to the way out are
     bool vex, ymm, mmx, memory, stores_memory, flags, uses_rdx;
     int8_t reg, rm, vvvv, is4; // host numbers, -1: no such operand
     Operand operand[6];
@@ -38,7 +43,7 @@ typedef struct {
 
 static void emit(Emitter *e, const uint8_t *bytes, unsigned count)
 {
-    g_assert(e->length + count <= CODE_SIZE); // at most 6 operands of 9 bytes, see build
+    g_assert(e->length + count <= CODE_SIZE); // at most 6 operands of 17 bytes and 100 of the rest
     memcpy(e->code + e->length, bytes, count);
     e->length += count;
 }
@@ -48,6 +53,71 @@ static void emit(Emitter *e, const uint8_t *bytes, unsigned count)
 static void emit32(Emitter *e, uint32_t value)
 {
     emit(e, (const uint8_t *)&value, sizeof value);
+}
+
+// jz or jnz to the way out.
+static void emit_way_out(Emitter *e, uint8_t condition)
+{
+    EMIT(e, 0x0f, condition);
+    e->jump[e->jumps++] = e->length;
+    emit32(e, 0);
+}
+
+enum { JZ = 0x84, JNZ = 0x85 };
+
+static void emit_gate(Emitter *e, unsigned gate)
+{
+    EMIT(e, 0xf6, 0x87); // test byte [rdi + gate], bit
+    emit32(e, offsetof(BtCpu, fpu.gate));
+    EMIT(e, (uint8_t)gate);
+    emit_way_out(e, JZ);
+}
+
+// rdx = host address of the memory operand (bt-handler.h, bt_flat_readable).
+static void emit_address(Emitter *e, const BtDecoded *d, const BtInsn *insn, bool write)
+{
+    EMIT(e, 0x48, 0x8b, 0x87); // mov rax, [rdi + base]
+    emit32(e, (uint32_t)(offsetof(BtCpu, gpr) + 8 * insn->base));
+    if (insn->index != BT_REG_ZERO) {
+        EMIT(e, 0x48, 0x8b, 0x8f); // mov rcx, [rdi + index]; lea rax, [rax + rcx * scale]
+        emit32(e, (uint32_t)(offsetof(BtCpu, gpr) + 8 * insn->index));
+        EMIT(e, 0x48, 0x8d, 0x04, (uint8_t)(insn->scale << 6 | 1 << 3));
+    }
+    EMIT(e, 0x48, 0x03, 0x46, offsetof(BtInsn, displacement)); // add rax, [rsi + displacement]
+    if (d->cpu->mode != BT_MODE_LONG) {
+        EMIT(e, 0x48, 0x23, 0x87); // and rax, [rdi + flat_mask]
+        emit32(e, offsetof(BtCpu, flat_mask));
+    }
+    EMIT(e, 0x48, 0x8d, 0x48, (uint8_t)(insn->memory_size - 1)); // lea rcx, [rax + size - 1]
+    EMIT(e, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea, 0x06);           // mov rdx, rax; shr rdx, 6
+    EMIT(e, 0x81, 0xe2);                                         // and edx, index mask
+    emit32(e, (BT_TLB_SIZE - 1) << 6);
+    EMIT(e, 0x48, 0x03, 0x97); // add rdx, [rdi + data_tlb]
+    emit32(e, offsetof(BtCpu, data_tlb));
+    EMIT(e, 0x48, 0x81, 0xe1, 0x00, 0xf0, 0xff, 0xff); // and rcx, -4096
+    EMIT(e, 0x48, 0x3b, 0x4a,                          // cmp rcx, [rdx + tag]
+         (uint8_t)(write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read)));
+    emit_way_out(e, JNZ);
+    if (insn->reg[2]) {
+        EMIT(e, 0xa8, insn->reg[2]); // test al, alignment
+        emit_way_out(e, JNZ);
+    }
+    EMIT(e, 0x48, 0x03, 0x42, offsetof(BtTlbEntry, addend)); // add rax, [rdx + addend]
+    EMIT(e, 0x48, 0x89, 0xc2);                               // mov rdx, rax
+}
+
+static void emit_ways_out(Emitter *e, BtHandler *to)
+{
+    if (!e->jumps)
+        return;
+    for (unsigned i = 0; i < e->jumps; i++) {
+        uint32_t distance = e->length - (e->jump[i] + 4);
+        memcpy(e->code + e->jump[i], &distance, sizeof distance);
+    }
+    uint64_t address = (uintptr_t)to;
+    EMIT(e, 0x48, 0xb8); // mov rax, to; jmp rax
+    emit(e, (const uint8_t *)&address, sizeof address);
+    EMIT(e, 0xff, 0xe0);
 }
 
 static uint32_t operand_offset(const Operand *o)
@@ -191,6 +261,16 @@ static bool w_is_width(ZydisMnemonic mnemonic)
     }
 }
 
+// Non-temporal stores become plain ones: the guest's fences are none to the host's write-combining
+// buffers, and what the guest stores is often read by a device next.
+static uint8_t host_opcode(const Emitter *e, const ZydisDecodedInstruction *insn)
+{
+    if (insn->opcode_map != ZYDIS_OPCODE_MAP_0F || !e->stores_memory ||
+        (insn->opcode != 0x2b && insn->opcode != 0xe7))
+        return insn->opcode;
+    return e->mmx ? 0x7f : 0x29; // MOVQ or MOVAPS, MOVAPD
+}
+
 static bool emit_instruction(Emitter *e, const BtDecoded *d)
 {
     const ZydisDecodedInstruction *insn = &d->insn;
@@ -208,7 +288,7 @@ static bool emit_instruction(Emitter *e, const BtDecoded *d)
         EMIT(e, 0xc4, (uint8_t)((extension ? 0xc0 : 0xe0) | insn->raw.vex.m_mmmm),
              (uint8_t)(w << 7 | (~(e->vvvv >= 0 ? e->vvvv : 0) & 15) << 3 | insn->raw.vex.L << 2 |
                        insn->raw.vex.pp),
-             insn->opcode, modrm);
+             host_opcode(e, insn), modrm);
     } else {
         for (unsigned i = 0; i < insn->raw.prefix_count; i++) {
             if (insn->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY)
@@ -224,7 +304,7 @@ static bool emit_instruction(Emitter *e, const BtDecoded *d)
             EMIT(e, 0x3a);
         else if (insn->opcode_map != ZYDIS_OPCODE_MAP_0F)
             return false;
-        EMIT(e, insn->opcode, modrm);
+        EMIT(e, host_opcode(e, insn), modrm);
     }
     if (e->is4 >= 0)
         EMIT(e, (uint8_t)(e->is4 << 4 | (d->bytes[insn->length - 1] & 15)));
@@ -233,7 +313,8 @@ static bool emit_instruction(Emitter *e, const BtDecoded *d)
     return true;
 }
 
-BtSimdCompiled bt_simd_compile(const BtDecoded *d, unsigned gate, BtSimdForm *form)
+BtSimdCompiled bt_simd_compile(const BtDecoded *d, const BtInsn *insn, bool flat,
+                               BtSimdForm *form)
 {
     Emitter e = {.vex = d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX,
                  .reg = -1, .rm = -1, .vvvv = -1, .is4 = -1};
@@ -241,15 +322,12 @@ BtSimdCompiled bt_simd_compile(const BtDecoded *d, unsigned gate, BtSimdForm *fo
         if (!take_operand(&e, &d->operand[i]))
             return BT_SIMD_UNKNOWN;
     }
-    // Only forms that never come back to C can be handlers themselves.
-    bool handler = !e.memory && !e.flags && !e.mmx;
-    unsigned shut = 0;
-    if (handler) { // test byte [rdi + gate], bit; jz slow
-        EMIT(&e, 0xf6, 0x87);
-        emit32(&e, offsetof(BtCpu, fpu.gate));
-        EMIT(&e, (uint8_t)gate, 0x0f, 0x84);
-        shut = e.length;
-        emit32(&e, 0);
+    // MMX forms owe something to x87 afterwards, so they return to C (bt-simd-mmx.c).
+    bool handler = !e.mmx && (!e.memory || flat);
+    if (handler) {
+        emit_gate(&e, insn->extra);
+        if (e.memory)
+            emit_address(&e, d, insn, e.stores_memory);
     }
     unsigned body = e.length;
     if (e.uses_rdx)
@@ -264,30 +342,33 @@ BtSimdCompiled bt_simd_compile(const BtDecoded *d, unsigned gate, BtSimdForm *fo
         if (e.operand[i].stores)
             emit_move(&e, &e.operand[i], true);
     }
+    if (e.flags) { // lahf; seto al; mov [rdi + flags_status], ax: the form of bt-flags.h
+        EMIT(&e, 0x9f, 0x0f, 0x90, 0xc0, 0x66, 0x89, 0x87);
+        emit32(&e, offsetof(BtCpu, flags_status));
+    }
     if (e.ymm)
         EMIT(&e, 0xc5, 0xf8, 0x77); // vzeroupper: the compiler's SSE code must not pay for ours
     if (e.mmx)
         EMIT(&e, 0x0f, 0x77); // emms
-    if (e.flags)
-        EMIT(&e, 0x9f, 0x0f, 0x90, 0xc0, 0xc3); // lahf; seto al; ret
-    else
-        EMIT(&e, 0x48, 0x83, 0xc6, sizeof(BtInsn), 0xff, 0x26); // add rsi, 64; jmp [rsi]
-    if (handler) {
-        uint32_t distance = e.length - (shut + 4);
-        memcpy(e.code + shut, &distance, sizeof distance);
-        uint64_t slow = (uintptr_t)bt_simd_slow;
-        EMIT(&e, 0x48, 0xb8); // mov rax, bt_simd_slow; jmp rax
-        emit(&e, (const uint8_t *)&slow, sizeof slow);
-        EMIT(&e, 0xff, 0xe0);
-    }
+    EMIT(&e, 0x48, 0x83, 0xc6, sizeof(BtInsn), 0xff, 0x26); // add rsi, 64; jmp [rsi]
+
+    form->mmx = e.mmx;
+    form->any = e.stores_memory ? bt_simd_with_destination
+                : e.memory      ? bt_simd_with_source
+                                : bt_simd_with_registers;
+    if (handler)
+        emit_ways_out(&e, form->any);
     const BtSimd *simd = d->cpu->simd_private;
     uint8_t *code = bt_code_memory_add(simd->code, e.code, e.length);
     if (!code)
         return BT_SIMD_FULL;
-    *form = (BtSimdForm){.handler = handler ? code : NULL, .body = code + body, .flags = e.flags,
-                         .mmx = e.mmx, .stores = e.stores_memory};
+    form->handler = handler ? (BtHandler *)code : form->any;
+    form->body = code + body;
+    form->stores = e.stores_memory;
     return BT_SIMD_COMPILED;
 }
 
 G_STATIC_ASSERT(offsetof(BtInsn, handler) == 0);
-G_STATIC_ASSERT(sizeof(BtInsn) < 128);
+G_STATIC_ASSERT(sizeof(BtInsn) == 64 && sizeof(BtTlbEntry) == 64);
+G_STATIC_ASSERT(offsetof(BtTlb, entry) == 0);
+G_STATIC_ASSERT(offsetof(BtInsn, displacement) < 128);

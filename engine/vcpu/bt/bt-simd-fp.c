@@ -24,6 +24,7 @@ enum {
 typedef struct {
     uint8_t vector[64];
     uint64_t general;
+    uint16_t flags;
     uint8_t mmx[16];
 } Before;
 
@@ -34,6 +35,7 @@ static unsigned mmx_register(const BtInsn *insn)
 
 static void remember(const BtCpu *cpu, const BtInsn *insn, Before *before)
 {
+    before->flags = cpu->flags_status;
     if (insn->reg[0] != BT_SIMD_NO_REGISTER)
         memcpy(before->vector, cpu->fpu.vector[insn->reg[0]], sizeof before->vector);
     if (insn->reg[1] != BT_SIMD_NO_REGISTER)
@@ -44,6 +46,7 @@ static void remember(const BtCpu *cpu, const BtInsn *insn, Before *before)
 
 static void take_back(BtCpu *cpu, const BtInsn *insn, const Before *before)
 {
+    cpu->flags_status = before->flags;
     if (insn->reg[0] != BT_SIMD_NO_REGISTER)
         memcpy(cpu->fpu.vector[insn->reg[0]], before->vector, sizeof before->vector);
     if (insn->reg[1] != BT_SIMD_NO_REGISTER)
@@ -134,24 +137,4 @@ void bt_simd_careful(BtCpu *cpu, const BtInsn *insn, void *memory)
         take_back(cpu, insn, &before);
         raise_simd(cpu);
     }
-}
-
-uint32_t bt_simd_careful_flags(BtCpu *cpu, const BtInsn *insn, void *memory)
-{
-    bt_simd_gate(cpu, insn);
-    BtSimdFlagsBody *body = (BtSimdFlagsBody *)insn->data;
-    if (bt_simd_open(cpu, insn))
-        return body(cpu, bt_simd_stop, memory);
-    clear_host_flags();
-    uint32_t flags = body(cpu, bt_simd_stop, memory);
-    if (!judge(cpu, insn))
-        raise_simd(cpu);
-    return flags;
-}
-
-void bt_simd_slow(BtCpu *cpu, const BtInsn *insn)
-{
-    BT_BEGIN(cpu, insn);
-    bt_simd_careful(cpu, insn, NULL);
-    BT_NEXT(cpu, insn);
 }

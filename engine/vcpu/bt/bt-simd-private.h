@@ -28,21 +28,19 @@ enum {
     // Bits 8 and up: bytes of the result.
 };
 
-// A compiled form. It goes on with the next instruction itself, so that the caller's last act is to
-// call it; who wants to come back passes bt_simd_stop as the instruction. memory: host address of
-// the memory operand.
+// The body of a compiled form. It goes on with the next instruction itself, so that the caller's last
+// act is to call it; who wants to come back passes bt_simd_stop as the instruction. memory: host
+// address of the memory operand.
 typedef void BtSimdBody(BtCpu *cpu, const BtInsn *insn, void *memory);
-// A form that answers in flags: returns them as BtCpu.flags_status has them.
-typedef uint32_t BtSimdFlagsBody(BtCpu *cpu, const BtInsn *insn, void *memory);
 
 extern const BtInsn bt_simd_stop[2];
 
 typedef struct {
-    void *handler; // register forms: a BtHandler that checks the gate itself; else NULL
+    BtHandler *handler; // the compiled handler, or `any`
+    BtHandler *any;     // the handler in C that runs the body in every case
     void *body;
-    bool flags;    // body is a BtSimdFlagsBody
-    bool mmx;      // touches MMX registers
-    bool stores;   // the memory operand is written
+    bool mmx;    // touches MMX registers
+    bool stores; // the memory operand is written
 } BtSimdForm;
 
 // cpu->simd_private.
@@ -58,17 +56,20 @@ typedef enum {
     BT_SIMD_FULL,    // the arena is full
 } BtSimdCompiled;
 
-// bt-simd-compile.c: re-encodes the instruction on fixed host registers. gate: as BtInsn.extra.
-BtSimdCompiled bt_simd_compile(const BtDecoded *d, unsigned gate, BtSimdForm *form);
+// bt-simd-compile.c: re-encodes the instruction on fixed host registers. Of `insn` everything is set
+// but handler and data. flat: its memory operand is in a flat segment.
+BtSimdCompiled bt_simd_compile(const BtDecoded *d, const BtInsn *insn, bool flat,
+                               BtSimdForm *form);
+
+// bt-simd.c: handlers that find the memory operand wherever it is and run the body (insn->data).
+void bt_simd_with_registers(BtCpu *cpu, const BtInsn *insn);
+void bt_simd_with_source(BtCpu *cpu, const BtInsn *insn);
+void bt_simd_with_destination(BtCpu *cpu, const BtInsn *insn);
 
 // bt-simd-fp.c: raises where the gate says so, else makes the host's MXCSR the guest's.
 void bt_simd_gate(BtCpu *cpu, const BtInsn *insn);
-// The register forms' way out when their gate is shut.
-void bt_simd_slow(BtCpu *cpu, const BtInsn *insn);
-// Runs the body when its gate is shut, and judges the exceptions that it raised; returns.
+// Runs the body whether its gate is open or not, and judges the exceptions that it raised; returns.
 void bt_simd_careful(BtCpu *cpu, const BtInsn *insn, void *memory);
-// The same for forms that answer in flags.
-uint32_t bt_simd_careful_flags(BtCpu *cpu, const BtInsn *insn, void *memory);
 
 // bt-simd-memory.c: masked moves and gathers.
 bool bt_select_simd_masked(const BtDecoded *d, BtInsn *out);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // SIMD instructions: MMX, SSE to SSE4.2, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA, F16C. This file
-// selects how one runs and holds the moves. Follows the SDM vol. 2, order 325383-080.
+// selects how one runs. Follows the SDM vol. 2, order 325383-080.
 //
 // The host executes them. At decode time an instruction is compiled once into a few host
 // instructions (bt-simd-compile.c), a "form": load the operands from BtFpu, the guest's own opcode,
-// store the results, jump to the next BtInsn's handler. Forms without a memory operand are handlers
-// themselves, so that a register-to-register instruction costs one indirect jump; the others are
-// called by a handler here that has found the operand's host address. Forms that answer in flags
-// return to C. The host therefore has to have what CPUID offers (cpuid_features_interpreter).
+// store the results, jump to the next BtInsn's handler. A form is a handler itself, which for a
+// memory operand looks it up in the TLB; what it cannot do (another segment, a TLB miss, an access
+// over a page's end, an exception that is not masked) ends in a handler here that runs the form's
+// body on what it found. The host therefore has to have what CPUID offers
+// (cpuid_features_interpreter).
 //
 // A form may run only while its gate bit is set (bt-fpu.h); otherwise bt-simd-fp.c takes over. It
 // is also there that floating-point exceptions which the guest did not mask are judged.
@@ -15,6 +16,7 @@
 // Not here: masked moves and gathers (bt-simd-memory.c), what MMX does to x87 (bt-simd-mmx.c),
 // MXCSR and state images (bt-xsave.c).
 
+#include "engine/vcpu/bt/bt-select.h"
 #include "engine/vcpu/bt/bt-simd-private.h"
 
 #include <string.h>
@@ -27,15 +29,23 @@ static void stop(BtCpu *cpu, const BtInsn *insn)
 
 const BtInsn bt_simd_stop[2] = {[1] = {.handler = stop}};
 
+// Opens the gate of a floating-point form too; what still is shut then has exceptions unmasked.
 static inline void require(BtCpu *cpu, const BtInsn *insn)
 {
     if (!bt_simd_open(cpu, insn))
         bt_simd_gate(cpu, insn);
 }
 
-// ---- compiled forms with a memory operand or flags ----
+// ---- where compiled forms end up that cannot go on by themselves ----
 
-static void with_source(BtCpu *cpu, const BtInsn *insn)
+void bt_simd_with_registers(BtCpu *cpu, const BtInsn *insn)
+{
+    BT_BEGIN(cpu, insn);
+    bt_simd_careful(cpu, insn, NULL);
+    BT_NEXT(cpu, insn);
+}
+
+void bt_simd_with_source(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     require(cpu, insn);
@@ -48,92 +58,26 @@ static void with_source(BtCpu *cpu, const BtInsn *insn)
     BT_NEXT(cpu, insn);
 }
 
-static void with_destination(BtCpu *cpu, const BtInsn *insn)
+void bt_simd_with_destination(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     require(cpu, insn);
-    // The whole buffer is defined, for forms that store less than they could.
-    memset(cpu->fpu.buffer, 0, 32);
+    void *memory = bt_simd_pointer(cpu, insn, insn->memory_size, true);
+    if (memory && bt_simd_open(cpu, insn)) {
+        ((BtSimdBody *)insn->data)(cpu, insn, memory);
+        return;
+    }
     uint64_t offset = bt_effective_address(cpu, insn);
     if (insn->extra & (BT_GATE_SSE_FP | BT_GATE_AVX_FP)) // a fault leaves no flags behind
         bt_probe_write(cpu, insn->segment, offset, insn->memory_size);
     bt_simd_careful(cpu, insn, cpu->fpu.buffer);
-    bt_write_bytes(cpu, insn->segment, offset, cpu->fpu.buffer, insn->memory_size,
-                   insn->reg[2] + 1u);
-    BT_NEXT(cpu, insn);
-}
-
-static void flags_from_registers(BtCpu *cpu, const BtInsn *insn)
-{
-    BT_BEGIN(cpu, insn);
-    uint32_t flags = bt_simd_open(cpu, insn)
-                         ? ((BtSimdFlagsBody *)insn->data)(cpu, insn, NULL)
-                         : bt_simd_careful_flags(cpu, insn, NULL);
-    cpu->flags_status = (uint16_t)flags; // the form of bt-flags.h
-    BT_NEXT(cpu, insn);
-}
-
-static void flags_from_memory(BtCpu *cpu, const BtInsn *insn)
-{
-    BT_BEGIN(cpu, insn);
-    require(cpu, insn);
-    void *memory = bt_simd_read(cpu, insn, insn->memory_size);
-    uint32_t flags = bt_simd_open(cpu, insn)
-                         ? ((BtSimdFlagsBody *)insn->data)(cpu, insn, memory)
-                         : bt_simd_careful_flags(cpu, insn, memory);
-    cpu->flags_status = (uint16_t)flags; // the form of bt-flags.h
+    bt_write_bytes(cpu, insn->segment, offset, cpu->fpu.buffer, insn->memory_size, 1);
     BT_NEXT(cpu, insn);
 }
 
 // An instruction whose form found no room: it is selected again for this one execution, in an arena
 // that is emptied each time it is full.
 static void overflow(BtCpu *cpu, const BtInsn *insn);
-
-// ---- moves ----
-
-// A load of `size` bytes that clears the register up to byte `total`.
-#define DEFINE_LOAD(name, size, total)                                                             \
-    static void name(BtCpu *cpu, const BtInsn *insn)                                               \
-    {                                                                                              \
-        BT_BEGIN(cpu, insn);                                                                       \
-        require(cpu, insn);                                                                        \
-        const void *memory = bt_simd_read(cpu, insn, size);                                        \
-        uint8_t *to = cpu->fpu.vector[insn->reg[0]];                                               \
-        uint8_t value[size];                                                                       \
-        memcpy(value, memory, size);                                                               \
-        memcpy(to, value, size);                                                                   \
-        memset(to + size, 0, total - size);                                                        \
-        BT_NEXT(cpu, insn);                                                                        \
-    }
-
-DEFINE_LOAD(load4, 4, 16)
-DEFINE_LOAD(load8, 8, 16)
-DEFINE_LOAD(load16, 16, 16)
-DEFINE_LOAD(load4_vex, 4, 32)
-DEFINE_LOAD(load8_vex, 8, 32)
-DEFINE_LOAD(load16_vex, 16, 32)
-DEFINE_LOAD(load32_vex, 32, 32)
-
-// A store of `size` bytes from byte `from` of the register.
-#define DEFINE_STORE(name, size, from)                                                             \
-    static void name(BtCpu *cpu, const BtInsn *insn)                                               \
-    {                                                                                              \
-        BT_BEGIN(cpu, insn);                                                                       \
-        require(cpu, insn);                                                                        \
-        const uint8_t *value = cpu->fpu.vector[insn->reg[0]] + from;                               \
-        void *memory = bt_simd_pointer(cpu, insn, size, true);                                     \
-        if (__builtin_expect(memory != NULL, 1))                                                   \
-            memcpy(memory, value, size);                                                           \
-        else                                                                                       \
-            bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), value, size, 1);   \
-        BT_NEXT(cpu, insn);                                                                        \
-    }
-
-DEFINE_STORE(store4, 4, 0)
-DEFINE_STORE(store8, 8, 0)
-DEFINE_STORE(store8_high, 8, 8)
-DEFINE_STORE(store16, 16, 0)
-DEFINE_STORE(store32, 32, 0)
 
 static void movnti(BtCpu *cpu, const BtInsn *insn)
 {
@@ -159,63 +103,6 @@ static void vzeroupper(BtCpu *cpu, const BtInsn *insn)
 
 // ---- selection ----
 
-typedef struct {
-    uint16_t mnemonic;
-    uint8_t size; // 0: as the operand says
-    bool aligned;
-    BtHandler *load, *load_vex, *store; // NULL: that direction is compiled
-} Move;
-
-static const Move moves[] = {
-    {ZYDIS_MNEMONIC_MOVAPS, 0, true, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVAPD, 0, true, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVDQA, 0, true, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVUPS, 0, false, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVUPD, 0, false, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVDQU, 0, false, load16, NULL, store16},
-    {ZYDIS_MNEMONIC_LDDQU, 0, false, load16, NULL, NULL},
-    {ZYDIS_MNEMONIC_MOVNTDQA, 0, true, load16, NULL, NULL},
-    {ZYDIS_MNEMONIC_MOVNTPS, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVNTPD, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVNTDQ, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_VMOVAPS, 0, true, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VMOVAPD, 0, true, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VMOVDQA, 0, true, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VMOVUPS, 0, false, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VMOVUPD, 0, false, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VMOVDQU, 0, false, NULL, load16_vex, store16},
-    {ZYDIS_MNEMONIC_VLDDQU, 0, false, NULL, load16_vex, NULL},
-    {ZYDIS_MNEMONIC_VMOVNTDQA, 0, true, NULL, load16_vex, NULL},
-    {ZYDIS_MNEMONIC_VMOVNTPS, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_VMOVNTPD, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_VMOVNTDQ, 0, true, NULL, NULL, store16},
-    {ZYDIS_MNEMONIC_MOVSS, 4, false, load4, NULL, store4},
-    {ZYDIS_MNEMONIC_MOVD, 4, false, load4, NULL, store4},
-    {ZYDIS_MNEMONIC_MOVSD, 8, false, load8, NULL, store8},
-    {ZYDIS_MNEMONIC_MOVQ, 8, false, load8, NULL, store8},
-    {ZYDIS_MNEMONIC_VMOVSS, 4, false, NULL, load4_vex, store4},
-    {ZYDIS_MNEMONIC_VMOVD, 4, false, NULL, load4_vex, store4},
-    {ZYDIS_MNEMONIC_VMOVSD, 8, false, NULL, load8_vex, store8},
-    {ZYDIS_MNEMONIC_VMOVQ, 8, false, NULL, load8_vex, store8},
-    {ZYDIS_MNEMONIC_MOVLPS, 8, false, NULL, NULL, store8},
-    {ZYDIS_MNEMONIC_MOVLPD, 8, false, NULL, NULL, store8},
-    {ZYDIS_MNEMONIC_VMOVLPS, 8, false, NULL, NULL, store8},
-    {ZYDIS_MNEMONIC_VMOVLPD, 8, false, NULL, NULL, store8},
-    {ZYDIS_MNEMONIC_MOVHPS, 8, false, NULL, NULL, store8_high},
-    {ZYDIS_MNEMONIC_MOVHPD, 8, false, NULL, NULL, store8_high},
-    {ZYDIS_MNEMONIC_VMOVHPS, 8, false, NULL, NULL, store8_high},
-    {ZYDIS_MNEMONIC_VMOVHPD, 8, false, NULL, NULL, store8_high},
-};
-
-static const Move *find_move(ZydisMnemonic mnemonic)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(moves); i++) {
-        if (moves[i].mnemonic == mnemonic)
-            return &moves[i];
-    }
-    return NULL;
-}
-
 static bool is_vector(const ZydisDecodedOperand *o)
 {
     if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
@@ -228,25 +115,6 @@ static bool is_mmx(const ZydisDecodedOperand *o)
 {
     return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
            ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_MMX;
-}
-
-// A plain move between a vector register and memory; the rest is compiled like anything else.
-static bool select_move(const BtDecoded *d, const Move *m, BtInsn *out)
-{
-    unsigned to_memory = d->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-    const ZydisDecodedOperand *reg = &d->operand[to_memory];
-    if (d->insn.operand_count_visible != 2 || !is_vector(reg) ||
-        d->operand[!to_memory].type != ZYDIS_OPERAND_TYPE_MEMORY)
-        return false;
-    unsigned size = m->size ? m->size : d->operand[!to_memory].size / 8;
-    if (size != d->operand[!to_memory].size / 8) // MOVD's and VMOVD's 64-bit forms are MOVQ
-        return false;
-    out->handler = to_memory ? m->store : m->load_vex ? m->load_vex : m->load;
-    if (size == 32)
-        out->handler = to_memory ? store32 : load32_vex;
-    out->reg[0] = (uint8_t)ZydisRegisterGetId(reg->reg.value);
-    out->reg[2] = m->aligned ? (uint8_t)(size - 1) : 0;
-    return out->handler != NULL;
 }
 
 static bool is_floating(const BtDecoded *d)
@@ -308,21 +176,32 @@ static bool is_ours(const ZydisDecodedInstruction *insn)
     }
 }
 
-// Legacy instructions want their 16-byte operands aligned; the exceptions are moves, which have
-// their own rows, and string comparison. VEX took the rule away except for the aligned moves. SHA:
-// Intel's want alignment, AMD's (seen on Zen 5) do not.
+// Legacy instructions want their 16-byte operands aligned, but for the unaligned moves and string
+// comparison. VEX took the rule away, but for the aligned moves. SHA: Intel's want alignment, AMD's
+// (seen on Zen 5) do not.
 static bool wants_alignment(const BtDecoded *d, unsigned size)
 {
-    if (d->insn.meta.isa_ext == ZYDIS_ISA_EXT_SHA)
-        return false;
     switch (d->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_LDDQU:
     case ZYDIS_MNEMONIC_PCMPESTRI:
     case ZYDIS_MNEMONIC_PCMPESTRM:
     case ZYDIS_MNEMONIC_PCMPISTRI:
     case ZYDIS_MNEMONIC_PCMPISTRM:
         return false;
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA:
+        return true;
     default:
-        return size == 16 && d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+        return size == 16 && d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+               d->insn.meta.isa_ext != ZYDIS_ISA_EXT_SHA;
     }
 }
 
@@ -394,8 +273,13 @@ static bool select_compiled(const BtDecoded *d, BtInsn *out)
                  ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_GPR64)
             out->reg[1] = (uint8_t)ZydisRegisterGetId(o->reg.value);
     }
+    out->immediate = result_kind(d) | mmx_result;
+    if (memory) {
+        out->memory_size = (uint8_t)(memory->size / 8);
+        out->reg[2] = wants_alignment(d, out->memory_size) ? out->memory_size - 1 : 0;
+    }
     BtSimdForm form;
-    switch (bt_simd_compile(d, out->extra, &form)) {
+    switch (bt_simd_compile(d, out, memory && bt_select_is_flat(d, out), &form)) {
     case BT_SIMD_UNKNOWN:
         return false;
     case BT_SIMD_FULL:
@@ -406,21 +290,9 @@ static bool select_compiled(const BtDecoded *d, BtInsn *out)
         break;
     }
     out->data = form.body;
-    out->immediate = result_kind(d) | mmx_result;
-    if (memory) {
-        out->memory_size = (uint8_t)(memory->size / 8);
-        out->reg[2] = wants_alignment(d, out->memory_size) ? 15 : 0;
-    }
+    out->handler = form.handler;
     if (mmx)
         bt_simd_select_mmx(&form, out);
-    else if (form.flags)
-        out->handler = memory ? flags_from_memory : flags_from_registers;
-    else if (form.stores)
-        out->handler = with_destination;
-    else if (memory)
-        out->handler = with_source;
-    else
-        out->handler = (BtHandler *)form.handler;
     return true;
 }
 
@@ -450,9 +322,7 @@ bool bt_select_simd(const BtDecoded *d, BtInsn *out)
     default:
         break;
     }
-    const Move *move = find_move(d->insn.mnemonic);
-    return (move && select_move(d, move, out)) || bt_select_emms(d, out) ||
-           bt_select_simd_masked(d, out) || select_compiled(d, out);
+    return bt_select_emms(d, out) || bt_select_simd_masked(d, out) || select_compiled(d, out);
 }
 
 static BT_APART void overflow_body(BtCpu *cpu, const BtInsn *insn)

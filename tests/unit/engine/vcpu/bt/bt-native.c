@@ -5,6 +5,7 @@
 #include "bt-native.h"
 
 #include "engine/base/bytes.h"
+#include "engine/vcpu/bt/bt-block.h"
 #include "engine/vcpu/bt/bt-flags.h"
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-memory.h"
@@ -264,7 +265,9 @@ bool native_decode(BtCpu *cpu, const uint8_t *code, unsigned length, BtDecoded *
         return false;
     *insn = (BtInsn){.length = d->insn.length, .operand_size = d->insn.operand_width / 8,
                      .address_bits = d->insn.address_width, .mnemonic = d->insn.mnemonic,
-                     .base = BT_REG_ZERO, .index = BT_REG_ZERO, .segment = BT_SEG_FLAT};
+                     .base = BT_REG_ZERO, .index = BT_REG_ZERO,
+                     // Flat both, but only the first is taken for it.
+                     .segment = native_below(4) ? VCPU_DS : BT_SEG_FLAT};
     memcpy(insn->bytes, code, d->insn.length);
     for (unsigned i = 0; i < d->insn.operand_count; i++) {
         const ZydisDecodedOperand *o = &d->operand[i];
@@ -444,6 +447,7 @@ BtCpu *native_cpu_new(void)
     memset(cpu->tlb, 0xff, sizeof(BtTlb) * BT_MMU_INDEXES); // no tag is page-aligned
     cpu->data_tlb = cpu->tlb;
     cpu->flat_mask = cpu->rip_mask = UINT64_MAX;
+    cpu->mode_key = 15u << BT_KEY_FLAT_SHIFT;
     for (unsigned i = 0; i < BT_SEGMENTS; i++) {
         cpu->segment[i].selector = i == VCPU_CS ? 0x33 : 0; // as Linux has them
         cpu->segment[i].high = UINT64_MAX;
