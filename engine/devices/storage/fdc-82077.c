@@ -227,8 +227,8 @@ static bool check_config(const Fdc82077Config *config, GError **error)
         BlockDevice *block = config->drives[unit].block;
         if (block && !fdc_geometry(block_size(block))) {
             g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                        "image '%s' is not a diskette: its size must be that of one, such as "
-                        "1474560 or 737280 bytes", block_path(block));
+                        "image '%s' is not a diskette: it may have up to 2949120 bytes (2.88 MB)",
+                        block_path(block));
             return false;
         }
     }

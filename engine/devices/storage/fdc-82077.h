@@ -28,5 +28,6 @@ extern const DeviceOps fdc_82077_ops;
 bool fdc_82077_set_medium(void *device, unsigned unit, BlockDevice *block);
 
 // The type that CMOS byte 10h gives the drive which takes a diskette of this many bytes:
-// 1 (360 KB), 2 (1.2 MB), 3 (720 KB), 4 (1.44 MB), 5 (2.88 MB); 0 where no diskette has this size.
+// 1 (360 KB), 2 (1.2 MB), 3 (720 KB), 4 (1.44 MB), 5 (2.88 MB). Another multiple of 512 is an image
+// that was cut: 4 or 5. 0 where it is no diskette.
 uint8_t fdc_drive_type(uint64_t bytes);

@@ -4,7 +4,7 @@
 // follows on side 1. Data goes by DMA, as much at once as the channel takes, or byte by byte
 // through the FIFO. 82077AA data sheet (Intel 290166-007), 5.1 data transfer commands.
 //
-// A diskette has the geometry that its size implies; another data rate finds no address marks, so
+// A diskette has the format that its size implies; another data rate finds no address marks, so
 // that BIOSes can tell the formats apart.
 #include "engine/devices/storage/fdc-private.h"
 
@@ -34,11 +34,24 @@ static const FdcGeometry geometries[] = {
     { 80, 2, 36, RATE_1000, 5 },           // 2.88 MB
 };
 
+static uint64_t capacity(const FdcGeometry *g)
+{
+    return (uint64_t)g->cylinders * g->heads * g->sectors * SECTOR;
+}
+
 const FdcGeometry *fdc_geometry(uint64_t bytes)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(geometries); i++) {
         const FdcGeometry *g = &geometries[i];
-        if (bytes == (uint64_t)g->cylinders * g->heads * g->sectors * SECTOR)
+        if (bytes == capacity(g))
+            return g;
+    }
+    // Boot floppies are often cut behind their last used sector: they are 3.5" high density, or
+    // extra density where they are too long for that.
+    bool whole = bytes && bytes % SECTOR == 0;
+    for (size_t i = 0; whole && i < G_N_ELEMENTS(geometries); i++) {
+        const FdcGeometry *g = &geometries[i];
+        if ((g->sectors == 18 || g->sectors == 36) && bytes < capacity(g))
             return g;
     }
     return NULL;
@@ -309,12 +322,20 @@ void fdc_submit(Fdc *fdc)
         end_with_error(fdc, ST1_NO_MARK, 0);
         return;
     }
+    uint64_t offset = sector_offset(g, fdc->at_cylinder, fdc->at_head, fdc->at_sector);
+    uint64_t size = block_size(fdc->blocks[fdc->unit]);
+    uint32_t bytes = fdc->run_sectors * SECTOR;
+    if (fdc->kind == FDC_READ) { // what a cut image lacks reads as zeros
+        memset(fdc->buffer, 0, bytes);
+        bytes = offset < size ? (uint32_t)MIN(bytes, size - offset) : 0;
+        offset = MIN(offset, size);
+    }
     fdc->phase = FDC_MEDIUM;
-    io->iov = (struct iovec){ io->buffer, fdc->run_sectors * SECTOR };
+    io->iov = (struct iovec){ io->buffer, bytes };
     io->request = (BlockRequest){
         .operation = fdc->kind == FDC_READ ? BLOCK_READ : BLOCK_WRITE,
-        .offset = sector_offset(g, fdc->at_cylinder, fdc->at_head, fdc->at_sector),
-        .length = io->iov.iov_len,
+        .offset = offset,
+        .length = bytes,
         .iov = &io->iov,
         .iov_count = 1,
         .complete = medium_done,

@@ -469,13 +469,38 @@ static void test_sizes(void)
         tear_down(r);
     }
     g_assert_cmpuint(fdc_drive_type(1000000), ==, 0);
+    g_assert_cmpuint(fdc_drive_type(0), ==, 0);
+    g_assert_cmpuint(fdc_drive_type(2949120 + 512), ==, 0);
+}
+
+// An image that ends within a track: zeros follow, writes there fail.
+static void test_cut_image(void)
+{
+    Rig *r = set_up(100 * 512, false);
+    g_assert_cmpuint(fdc_drive_type(100 * 512), ==, 4);
+    g_assert_cmpuint(fdc_drive_type(SIZE_1440 + 512), ==, 5);
+    memset(r->channel, 1, sizeof r->channel);
+    arm_channel(r, 18 * 512);
+    SEND(r, 0xe6, 4, 2, 1, 1, 2, 18, 0x1b, 0xff); // sectors 90 to 107
+    assert_result(r, 4, 0, 0, 3, 0, 1);
+    assert_bytes(r->channel, 90 * 512, 10 * 512);
+    for (unsigned i = 10 * 512; i < 18 * 512; i++)
+        g_assert_cmphex(r->channel[i], ==, 0);
+    arm_channel(r, 512);
+    SEND(r, 0xe6, 0, 79, 0, 1, 2, 18, 0x1b, 0xff);
+    assert_result(r, 0, 0, 0, 79, 0, 2);
+    g_assert_cmphex(r->channel[511], ==, 0);
+    arm_channel(r, 512);
+    SEND(r, 0xc5, 0, 79, 0, 1, 2, 18, 0x1b, 0xff);
+    assert_result(r, 0x40, 0x20, 0, 79, 0, 1);
+    tear_down(r);
 }
 
 static void test_medium_change(void)
 {
     Rig *r = set_up(SIZE_1440, false);
     BlockDevice *other = fixture_image(&r->f, 737280, false);
-    BlockDevice *wrong = fixture_image(&r->f, 4096, false);
+    BlockDevice *wrong = fixture_image(&r->f, 2949120 + 512, false);
     SEND(r, 0x07, 0);
     g_assert_cmphex(in(r, 0x3f7), ==, 0);
     g_assert_true(fdc_82077_set_medium(r->fdc, 0, other));
@@ -609,7 +634,7 @@ static void test_refused_config(void)
     Fixture f;
     g_autoptr(GError) error = NULL;
     fixture_set_up(&f);
-    Fdc82077Config config = { .drives = { { true, fixture_image(&f, 8192, false) } } };
+    Fdc82077Config config = { .drives = { { true, fixture_image(&f, 4 << 20, false) } } };
     g_assert_null(fdc_82077_ops.create(&config, &f.host, &error));
     g_assert_nonnull(strstr(error->message, "not a diskette"));
     fixture_tear_down(&f);
@@ -633,6 +658,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fdc-82077/verify", test_verify);
     g_test_add_func("/fdc-82077/format", test_format);
     g_test_add_func("/fdc-82077/sizes", test_sizes);
+    g_test_add_func("/fdc-82077/cut-image", test_cut_image);
     g_test_add_func("/fdc-82077/medium-change", test_medium_change);
     g_test_add_func("/fdc-82077/reset-while-busy", test_reset_while_busy);
     g_test_add_func("/fdc-82077/venom", test_venom);
