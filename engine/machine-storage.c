@@ -104,7 +104,7 @@ bool machine_open_storage(Machine *machine, GError **error)
         const char *path = config_string_at(config, "cdrom", i, "path");
         if (!*path)
             continue;
-        machine->cdroms[i] = open_image(machine, path, true, NULL, error);
+        machine->cdroms[i] = open_image(machine, path, true, "iso", error);
         if (!machine->cdroms[i])
             return false;
         g_clear_error(&problem);
