@@ -532,7 +532,8 @@ static void lodge_display_class_init(LodgeDisplayClass *klass)
     widget_class->snapshot = lodge_display_snapshot;
     widget_class->measure = lodge_display_measure;
     properties[PROP_GRABBED] =
-        g_param_spec_boolean("grabbed", NULL, NULL, FALSE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+        g_param_spec_boolean("grabbed", NULL, NULL, FALSE,
+                             G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object_class, PROP_COUNT, properties);
     gtk_widget_class_set_accessible_role(widget_class, GTK_ACCESSIBLE_ROLE_IMG);
     gtk_widget_class_set_css_name(widget_class, "display");

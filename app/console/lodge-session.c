@@ -7,24 +7,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gunixsocketaddress.h>
 #include <spice-client.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define RECONNECT_MS 300
-#define SERIAL_PORT_NAME "org.lodge.serial.0"
 
 struct _LodgeSession {
     GObject parent_instance;
-    char *socket_path;
+    LodgeSocketOpen open;
+    gpointer open_data;
+    gboolean opening; // the main channel's socket was asked for
     SpiceSession *spice;
     SpiceMainChannel *main;
     SpiceDisplayChannel *display;
     SpiceInputsChannel *inputs;
     SpiceCursorChannel *cursor;
-    SpicePortChannel *serial;
     gboolean active;
     gboolean connected;
     guint reconnect_source;
@@ -45,7 +44,6 @@ enum {
     CURSOR_CHANGED,
     POINTER_MODE_CHANGED,
     CONNECTED_CHANGED,
-    SERIAL_DATA,
     LEDS_CHANGED,
     SIGNAL_COUNT
 };
@@ -58,16 +56,6 @@ static void set_connected(LodgeSession *self, gboolean connected)
         return;
     self->connected = connected;
     g_signal_emit(self, signals[CONNECTED_CHANGED], 0);
-}
-
-static int connect_socket(LodgeSession *self)
-{
-    g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->socket_path);
-    g_autoptr(GSocket) socket =
-        g_socket_new(G_SOCKET_FAMILY_UNIX, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_DEFAULT, NULL);
-    if (!socket || !g_socket_connect(socket, address, NULL, NULL))
-        return -1;
-    return fcntl(g_socket_get_fd(socket), F_DUPFD_CLOEXEC, 3);
 }
 
 // Pictures.
@@ -202,24 +190,6 @@ static void on_leds(SpiceChannel *channel, LodgeSession *self)
     g_signal_emit(self, signals[LEDS_CHANGED], 0);
 }
 
-// Serial port.
-
-static void on_port_data(SpicePortChannel *channel, gpointer data, int size, LodgeSession *self)
-{
-    if (size <= 0)
-        return;
-    g_autoptr(GBytes) bytes = g_bytes_new(data, (gsize)size);
-    g_signal_emit(self, signals[SERIAL_DATA], 0, bytes);
-}
-
-static void on_port_name(SpiceChannel *channel, GParamSpec *pspec, LodgeSession *self)
-{
-    g_autofree char *name = NULL;
-    g_object_get(channel, "port-name", &name, NULL);
-    if (g_strcmp0(name, SERIAL_PORT_NAME) == 0)
-        self->serial = SPICE_PORT_CHANNEL(channel);
-}
-
 // Connection.
 
 static void close_spice(LodgeSession *self);
@@ -257,11 +227,16 @@ static void on_main_event(SpiceChannel *channel, SpiceChannelEvent event, LodgeS
     g_idle_add_full(G_PRIORITY_DEFAULT, on_lost, g_object_ref(self), g_object_unref);
 }
 
+static void on_channel_socket(gpointer ready_data, int fd)
+{
+    g_autoptr(GObject) channel = ready_data;
+    if (fd >= 0)
+        spice_channel_open_fd(SPICE_CHANNEL(channel), fd);
+}
+
 static void on_open_fd(SpiceChannel *channel, gint with_tls, LodgeSession *self)
 {
-    int fd = connect_socket(self);
-    if (fd >= 0)
-        spice_channel_open_fd(channel, fd);
+    self->open(self->open_data, on_channel_socket, g_object_ref(channel));
 }
 
 static void on_channel_new(SpiceSession *spice, SpiceChannel *channel, LodgeSession *self)
@@ -285,11 +260,8 @@ static void on_channel_new(SpiceSession *spice, SpiceChannel *channel, LodgeSess
         g_signal_connect(channel, "notify::cursor", G_CALLBACK(on_cursor), self);
         g_signal_connect(channel, "cursor-hide", G_CALLBACK(on_cursor_hide), self);
         g_signal_connect(channel, "cursor-reset", G_CALLBACK(on_cursor_reset), self);
-    } else if (SPICE_IS_PORT_CHANNEL(channel)) {
-        g_signal_connect(channel, "notify::port-name", G_CALLBACK(on_port_name), self);
-        g_signal_connect(channel, "port-data", G_CALLBACK(on_port_data), self);
     } else {
-        return; // audio, USB: not used yet, so not opened
+        return; // ports, audio, USB: not used here, so not opened
     }
     spice_channel_connect(channel);
 }
@@ -304,8 +276,6 @@ static void on_channel_destroy(SpiceSession *spice, SpiceChannel *channel, Lodge
         self->inputs = NULL;
     } else if ((gpointer)channel == self->cursor) {
         self->cursor = NULL;
-    } else if ((gpointer)channel == self->serial) {
-        self->serial = NULL;
     } else if ((gpointer)channel == self->main) {
         self->main = NULL;
     }
@@ -326,22 +296,8 @@ static void close_spice(LodgeSession *self)
     self->buttons = 0;
 }
 
-void lodge_session_set_active(LodgeSession *self, gboolean active)
+static void start_spice(LodgeSession *self, int fd)
 {
-    g_return_if_fail(LODGE_IS_SESSION(self));
-    self->active = active;
-    g_clear_handle_id(&self->reconnect_source, g_source_remove);
-    if (!active) {
-        close_spice(self);
-        return;
-    }
-    if (self->spice)
-        return;
-    int fd = connect_socket(self);
-    if (fd < 0) {
-        schedule_reconnect(self);
-        return;
-    }
     self->spice = spice_session_new();
     g_object_set(self->spice, "gl-scanout", TRUE, "enable-usbredir", FALSE, "enable-audio", FALSE,
                  "enable-smartcard", FALSE, NULL);
@@ -350,6 +306,31 @@ void lodge_session_set_active(LodgeSession *self, gboolean active)
     if (!spice_session_open_fd(self->spice, fd)) {
         close_spice(self);
         schedule_reconnect(self);
+    }
+}
+
+static void on_main_socket(gpointer ready_data, int fd)
+{
+    g_autoptr(LodgeSession) self = ready_data;
+    self->opening = FALSE;
+    if (fd < 0)
+        schedule_reconnect(self);
+    else if (self->active && !self->spice)
+        start_spice(self, fd);
+    else
+        close(fd);
+}
+
+void lodge_session_set_active(LodgeSession *self, gboolean active)
+{
+    g_return_if_fail(LODGE_IS_SESSION(self));
+    self->active = active;
+    g_clear_handle_id(&self->reconnect_source, g_source_remove);
+    if (!active) {
+        close_spice(self);
+    } else if (!self->spice && !self->opening) {
+        self->opening = TRUE;
+        self->open(self->open_data, on_main_socket, g_object_ref(self));
     }
 }
 
@@ -427,12 +408,6 @@ void lodge_session_button(LodgeSession *self, guint button, gboolean down)
     }
 }
 
-void lodge_session_serial_write(LodgeSession *self, const char *data, gsize size)
-{
-    if (self->serial && size)
-        spice_port_channel_write_async(self->serial, data, size, NULL, NULL, NULL);
-}
-
 static void lodge_session_dispose(GObject *object)
 {
     LodgeSession *self = LODGE_SESSION(object);
@@ -444,12 +419,6 @@ static void lodge_session_dispose(GObject *object)
     G_OBJECT_CLASS(lodge_session_parent_class)->dispose(object);
 }
 
-static void lodge_session_finalize(GObject *object)
-{
-    g_free(LODGE_SESSION(object)->socket_path);
-    G_OBJECT_CLASS(lodge_session_parent_class)->finalize(object);
-}
-
 static guint plain_signal(const char *name)
 {
     return g_signal_new(name, LODGE_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
@@ -459,7 +428,6 @@ static guint plain_signal(const char *name)
 static void lodge_session_class_init(LodgeSessionClass *klass)
 {
     G_OBJECT_CLASS(klass)->dispose = lodge_session_dispose;
-    G_OBJECT_CLASS(klass)->finalize = lodge_session_finalize;
     signals[MODE_CHANGED] = plain_signal("mode-changed");
     signals[CURSOR_CHANGED] = plain_signal("cursor-changed");
     signals[POINTER_MODE_CHANGED] = plain_signal("pointer-mode-changed");
@@ -468,17 +436,16 @@ static void lodge_session_class_init(LodgeSessionClass *klass)
     signals[DAMAGED] = g_signal_new("damaged", LODGE_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
                                     NULL, G_TYPE_NONE, 4, G_TYPE_UINT, G_TYPE_UINT, G_TYPE_UINT,
                                     G_TYPE_UINT);
-    signals[SERIAL_DATA] = g_signal_new("serial-data", LODGE_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0,
-                                        NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_BYTES);
 }
 
 static void lodge_session_init(LodgeSession *self)
 {
 }
 
-LodgeSession *lodge_session_new(const char *socket_path)
+LodgeSession *lodge_session_new(LodgeSocketOpen open, gpointer open_data)
 {
     LodgeSession *self = g_object_new(LODGE_TYPE_SESSION, NULL);
-    self->socket_path = g_strdup(socket_path);
+    self->open = open;
+    self->open_data = open_data;
     return self;
 }

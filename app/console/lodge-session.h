@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One machine's SPICE connection as the console sees it: a picture, a pointer shape, input, serial
-// ports. Reconnects by itself while `active`; the last picture stays readable meanwhile.
+// One machine's SPICE connection as the console sees it: a picture, a pointer shape, input.
+// Reconnects by itself while `active`.
 #pragma once
 
 #include <gtk/gtk.h>
@@ -18,11 +18,14 @@ typedef struct {
 } LodgePicture;
 
 // Signals: "mode-changed" (the picture is another one, or gone), "damaged" (x, y, width, height as
-// guint), "cursor-changed", "pointer-mode-changed", "connected-changed", "serial-data" (GBytes),
-// "leds-changed".
+// guint), "cursor-changed", "pointer-mode-changed", "connected-changed", "leds-changed".
 
-// socket_path: the engine's SPICE socket.
-LodgeSession *lodge_session_new(const char *socket_path);
+// Gets a connected SPICE socket for one channel: calls ready with it, or with -1, now or later.
+typedef void (*LodgeSocketReady)(gpointer ready_data, int fd);
+typedef void (*LodgeSocketOpen)(gpointer open_data, LodgeSocketReady ready, gpointer ready_data);
+
+// open: where sockets come from; open_data must outlive the session.
+LodgeSession *lodge_session_new(LodgeSocketOpen open, gpointer open_data);
 
 // Connects, and connects again whenever the connection is lost; or leaves for good.
 void lodge_session_set_active(LodgeSession *self, gboolean active);
@@ -42,8 +45,5 @@ void lodge_session_position(LodgeSession *self, guint x, guint y);
 void lodge_session_motion(LodgeSession *self, int dx, int dy);
 // button: 1 left, 2 middle, 3 right, 4 wheel up, 5 wheel down, 6 side, 7 extra.
 void lodge_session_button(LodgeSession *self, guint button, gboolean down);
-
-// Bytes to the guest's first serial port.
-void lodge_session_serial_write(LodgeSession *self, const char *data, gsize size);
 
 G_END_DECLS

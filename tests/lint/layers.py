@@ -40,7 +40,10 @@ LAYERS = [
     ("usb", [BASE, LOOP, MEMORY, BUS]),
     ("appliances", [BASE, "engine/config", "snapshots"]),
     ("app/client", ["engine/config", "data/dbus", BASE]),
-    ("app", ["app/client", "engine/config", "data/dbus", BASE]),
+    ("app/cli", ["app/client", "engine/config", "data/dbus", BASE]),
+    ("app/console", []),
+    ("app/wizard", ["app/client", "app/lodge-dialogs.h", "engine/config", BASE]),
+    ("app", ["app", "engine/config", "data/dbus", BASE]),
     ("bench", ["*"]),
     # main, machine, lifecycle, sandbox: the composition of everything.
     ("engine", [BASE, MEMORY, LOOP, BUS, "engine", "snapshots", "usb", "appliances"]),
