@@ -44,6 +44,7 @@ LAYERS = [
     ("app/console", []),
     ("app/wizard", ["app/client", "app/lodge-dialogs.h", "engine/config", BASE]),
     ("app", ["app", "engine/config", "data/dbus", BASE]),
+    ("data/man", ["engine/config"]),
     ("bench", ["*"]),
     # main, machine, lifecycle, sandbox: the composition of everything.
     ("engine", [BASE, MEMORY, LOOP, BUS, "engine", "snapshots", "usb", "appliances"]),
