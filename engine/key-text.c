@@ -104,12 +104,13 @@ GArray *key_chord_parse(const char *chord, GError **error)
         append(events, 0x0c, false);
         return g_steal_pointer(&events);
     }
-    for (char **part = parts; *part; part++) {
-        uint16_t scancode = key_by_name(*part);
+    for (char **part = parts; *part || part == parts; part++) {
+        const char *name = *part ? *part : "";
+        uint16_t scancode = key_by_name(name);
         if (!scancode) {
             g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                         "there is no key \"%s\"; write names joined by +, like ctrl+alt+delete, "
-                        "F2, enter or a", *part);
+                        "F2, enter or a", name);
             return NULL;
         }
         append(events, scancode, true);
