@@ -16,9 +16,9 @@ static const char head[] =
     ".B lodgectl set\nwhile the machine is off; a running machine reads it at its next start. An "
     "unknown key or a value of a wrong kind is refused with its line, never ignored.\n"
     ".PP\n"
-    "A key is called GROUP.KEY on command lines:\n.B cpu.count\nis the key\n.B count\nin the group\n"
-    ".BR [cpu] .\nA key that is not set has its default. Files are relative to the machine's folder. "
-    "Sizes have a unit: 512M, 20G.\n";
+    "A key is called GROUP.KEY on command lines:\n.B cpu.count\nis the key\n.B count\n"
+    "in the group\n.BR [cpu] .\nA key that is not set has its default. Files are relative to the "
+    "machine's folder. Sizes have a unit: 512M, 20G.\n";
 
 static const char tail[] =
     ".SH EXAMPLE\n.nf\n[machine]\nformat=1\nname=web\nuuid=7c9e6679-7425-40de-944b-e07fc1f90ae7\n"

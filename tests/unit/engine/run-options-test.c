@@ -15,7 +15,8 @@ static RunOptions *parse(const char *line)
 static void everything(void)
 {
     g_autoptr(RunOptions) options = parse(
-        "--iso a.iso --floppy=f.img --disk d0 --disk d1 --memory 512M --cpus 4 --engine interpreter "
+        "--iso a.iso --floppy=f.img --disk d0 --disk d1 --memory 512M --cpus 4 "
+        "--engine interpreter "
         "--net nat --forward 8080:80 --forward 53:53/udp --serial stdio --display last.png "
         "--screenshot a.png@1.5 --screenshot b@2.png@3 --type root@4 --debug-exit 0x501 "
         "--timeout 60 --stats s.json --set disk1.interface=virtio --log - --spice /tmp/s");
