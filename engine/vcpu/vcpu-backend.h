@@ -64,6 +64,12 @@ typedef struct {
     // Runs until an exit that is not served in place. On the vCPU's own thread only.
     void (*run)(BackendVcpu *vcpu, VcpuExit *ret_exit);
 
+    // Runs at most `instructions` instructions (KICK when they are done). NULL: cannot.
+    void (*run_some)(BackendVcpu *vcpu, unsigned instructions, VcpuExit *ret_exit);
+    // run ends with INTERNAL_ERROR at instructions that the backend does not know; the interpreter
+    // should then execute them.
+    bool needs_fallback;
+
     // On the vCPU's thread, or while it is not in run.
     void (*get_state)(BackendVcpu *vcpu, VcpuState *ret_state, VcpuStateGroups groups);
     // Values that the architecture forbids are refused: false and nothing changed.

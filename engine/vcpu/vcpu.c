@@ -6,6 +6,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/guest-log.h"
+#include "engine/vcpu/vcpu-fallback.h"
 
 #include <gio/gio.h>
 #include <pthread.h>
@@ -39,6 +40,7 @@ struct VcpuSet {
     CpuidModel cpuid;
     const VcpuBackendOps *ops;
     BackendVm *vm;
+    VcpuFallback *fallback; // NULL where the backend needs none
     LocalApic apic;
     bool run_wanted; // read under each vCPU's lock, written under all of them
     unsigned count;
@@ -305,6 +307,8 @@ static void *vcpu_thread(void *opaque)
         }
         VcpuExit exit = { 0 };
         set->ops->run(vcpu->backend, &exit);
+        if (exit.reason == VCPU_EXIT_INTERNAL_ERROR && set->fallback)
+            vcpu_fallback_run(set->fallback, vcpu->index, set->ops, vcpu->backend, &exit);
         switch (exit.reason) {
         case VCPU_EXIT_HALT:
             wait_for_event(vcpu, state);
@@ -368,6 +372,13 @@ VcpuSet *vcpu_set_new(const VcpuSetConfig *config, GError **error)
         vcpu_set_free(set);
         return NULL;
     }
+    if (set->ops->needs_fallback) {
+        set->fallback = vcpu_fallback_new(&vm_config, config->cpus, error);
+        if (!set->fallback) {
+            vcpu_set_free(set);
+            return NULL;
+        }
+    }
     for (unsigned i = 0; i < config->cpus; i++) {
         Vcpu *vcpu = &set->vcpu[i];
         *vcpu = (Vcpu){ .set = set, .index = i };
@@ -419,6 +430,7 @@ void vcpu_set_free(VcpuSet *set)
         g_mutex_clear(&set->vcpu[i].lock);
         g_cond_clear(&set->vcpu[i].changed);
     }
+    vcpu_fallback_free(set->fallback);
     if (set->vm)
         set->ops->vm_destroy(set->vm);
     g_free(set);

@@ -123,6 +123,15 @@ static void backend_run(BackendVcpu *vcpu, VcpuExit *ret_exit)
     *ret_exit = cpu->exit;
 }
 
+static void backend_run_some(BackendVcpu *vcpu, unsigned instructions, VcpuExit *ret_exit)
+{
+    BtCpu *cpu = to_cpu(vcpu);
+    cpu->instructions_left = instructions + 1;
+    backend_run(vcpu, ret_exit);
+    cpu->instructions_left = 0;
+    cpu->alone = false;
+}
+
 static void backend_get_state(BackendVcpu *vcpu, VcpuState *ret_state, VcpuStateGroups groups)
 {
     bt_state_get(to_cpu(vcpu), ret_state, groups);
@@ -184,6 +193,7 @@ const VcpuBackendOps vcpu_backend_interpreter = {
     .vcpu_create = backend_vcpu_create,
     .vcpu_destroy = backend_vcpu_destroy,
     .run = backend_run,
+    .run_some = backend_run_some,
     .get_state = backend_get_state,
     .set_state = backend_set_state,
     .set_interrupt = backend_set_interrupt,

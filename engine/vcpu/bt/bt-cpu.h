@@ -172,6 +172,7 @@ struct BtCpu {
 
     jmp_buf leave;
     VcpuExit exit;
+    unsigned instructions_left; // of run_some; 0: no limit
     unsigned index; // CPU number
     BtVm *vm;
     const BackendVmConfig *config;

@@ -226,6 +226,13 @@ void bt_run(BtCpu *cpu)
             if (done)
                 break;
         }
+        if (cpu->instructions_left) {
+            if (--cpu->instructions_left == 0) {
+                cpu->exit = (VcpuExit){.reason = VCPU_EXIT_KICK};
+                break;
+            }
+            cpu->alone = true;
+        }
         update_derived(cpu);
         if (cpu->alone || cpu->shadow || (request_of(cpu) & BT_REQUEST_STEP))
             run_alone(cpu);

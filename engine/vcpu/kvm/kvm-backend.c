@@ -485,6 +485,7 @@ const VcpuBackendOps vcpu_backend_kvm = {
     .vcpu_create = backend_vcpu_create,
     .vcpu_destroy = backend_vcpu_destroy,
     .run = backend_run,
+    .needs_fallback = true,
     .get_state = kvm_get_state,
     .set_state = kvm_set_state,
     .set_interrupt = backend_set_interrupt,
