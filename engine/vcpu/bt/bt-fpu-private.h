@@ -51,8 +51,8 @@ void bt_fpu_enter(BtCpu *cpu);
 void bt_fpu_collect(BtCpu *cpu);
 // LDMXCSR and the like; reserved bits were checked.
 void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value);
-// After the control or status word was loaded or flags were cleared: the host's must be loaded anew;
-// ES and B follow.
+// After the control or status word was loaded or flags were cleared: the host's must be loaded
+// anew; ES and B follow.
 void bt_fpu_x87_changed(BtCpu *cpu);
 // The state after FNINIT; registers keep their contents. bt_fpu_x87_changed has to follow.
 void bt_fpu_init_x87(BtFpu *fpu);

@@ -11,8 +11,8 @@
 //           the memory operand's address from rdx)
 // None needs a REX or VEX extension bit.
 //
-// In front of the body stands what makes the form a handler: the gate, and for a memory operand in a
-// flat segment its address and the look-up in the TLB. Whatever does not hold there jumps to a
+// In front of the body stands what makes the form a handler: the gate, and for a memory operand in
+// a flat segment its address and the look-up in the TLB. Whatever does not hold there jumps to a
 // handler in C that can do everything and then runs the body by itself.
 
 #include "engine/vcpu/bt/bt-simd-private.h"
@@ -231,7 +231,8 @@ static bool take_operand(Emitter *e, const ZydisDecodedOperand *o)
         e->uses_rdx = true;
     // Legacy instructions may leave parts of their destination alone, so that it is loaded as well.
     bool stores = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-    bool loads = (o->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || (stores && !e->vex && file != FILE_GENERAL);
+    bool merges = stores && !e->vex && file != FILE_GENERAL;
+    bool loads = (o->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || merges;
     e->ymm |= wide;
     e->mmx |= file == FILE_MMX;
     e->operand[e->operands++] = (Operand){.file = file, .wide = wide, .guest = (uint8_t)guest,

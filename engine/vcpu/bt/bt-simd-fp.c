@@ -7,8 +7,9 @@
 // flags tell what an unmasked run would have raised, except that underflow is then raised for exact
 // tiny results too, which the result itself shows. Where something is raised the destination gets
 // its old value back. One flag can be wrong: PE beside an unmasked OE or UE says whether the masked
-// result was inexact, where hardware judges the result with unbounded exponent. And the dot products
-// compute in steps, of which hardware does not take the later ones; here all flags are one set.
+// result was inexact, where hardware judges the result with unbounded exponent. And the dot
+// products compute in steps, of which hardware does not take the later ones; here all flags are one
+// set.
 
 #include "engine/vcpu/bt/bt-simd-private.h"
 

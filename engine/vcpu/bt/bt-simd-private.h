@@ -28,9 +28,9 @@ enum {
     // Bits 8 and up: bytes of the result.
 };
 
-// The body of a compiled form. It goes on with the next instruction itself, so that the caller's last
-// act is to call it; who wants to come back passes bt_simd_stop as the instruction. memory: host
-// address of the memory operand.
+// The body of a compiled form. It goes on with the next instruction itself, so that the caller's
+// last act is to call it; who wants to come back passes bt_simd_stop as the instruction. memory:
+// host address of the memory operand.
 typedef void BtSimdBody(BtCpu *cpu, const BtInsn *insn, void *memory);
 
 extern const BtInsn bt_simd_stop[2];
@@ -56,8 +56,8 @@ typedef enum {
     BT_SIMD_FULL,    // the arena is full
 } BtSimdCompiled;
 
-// bt-simd-compile.c: re-encodes the instruction on fixed host registers. Of `insn` everything is set
-// but handler and data. flat: its memory operand is in a flat segment.
+// bt-simd-compile.c: re-encodes the instruction on fixed host registers. Of `insn` everything is
+// set but handler and data. flat: its memory operand is in a flat segment.
 BtSimdCompiled bt_simd_compile(const BtDecoded *d, const BtInsn *insn, bool flat,
                                BtSimdForm *form);
 

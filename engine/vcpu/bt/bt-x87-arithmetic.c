@@ -254,8 +254,8 @@ DEFINE_LOAD(fild_i16, "filds", 16)
 DEFINE_LOAD(fild_i32, "fildl", 32)
 DEFINE_LOAD(fild_i64, "fildll", 64)
 
-// The host always pops; whether the guest does is the handler's. Nothing may fault once the host has
-// raised flags, so a store that RAM cannot serve at once is done exactly.
+// The host always pops; whether the guest does is the handler's. Nothing may fault once the host
+// has raised flags, so a store that RAM cannot serve at once is done exactly.
 #define DEFINE_STORE(name, mnemonic, bits, pops)                                                   \
     static inline uint16_t name##_value(const X87Value *from, void *to)                            \
     {                                                                                              \
@@ -279,7 +279,7 @@ DEFINE_LOAD(fild_i64, "fildll", 64)
             bt_x87_exact(cpu, insn);                                                               \
             return;                                                                                \
         }                                                                                          \
-        x87_merge(fpu, name##_value(x87_st(fpu, 0), memory));                                                                        \
+        x87_merge(fpu, name##_value(x87_st(fpu, 0), memory));                                      \
         if (pops)                                                                                  \
             x87_pop(fpu);                                                                          \
         x87_track_memory(cpu, insn, offset);                                                       \

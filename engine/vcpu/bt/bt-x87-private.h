@@ -109,8 +109,8 @@ static inline void x87_begin_waiting(BtCpu *cpu, const BtInsn *insn)
         bt_raise(cpu, BT_MF);
 }
 
-// Host address for a store of `size` bytes, or NULL where it is not RAM that can be written at once.
-// Raises what the address alone raises.
+// Host address for a store of `size` bytes, or NULL where it is not RAM that can be written at
+// once. Raises what the address alone raises.
 static inline void *x87_writable(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned size)
 {
     uint64_t linear = bt_linear(cpu, insn->segment, offset, size, true);

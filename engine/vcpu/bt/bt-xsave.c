@@ -181,8 +181,8 @@ static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, uint64_t *ret_offset
 }
 
 // Stores the components of `save`, and MXCSR with `mxcsr`. Every byte was probed.
-static BT_APART void store_components(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned save,
-                             bool mxcsr)
+static BT_APART void store_components(BtCpu *cpu, const BtInsn *insn, uint64_t offset,
+                                      unsigned save, bool mxcsr)
 {
     uint8_t area[LEGACY_SIZE];
     unsigned count = vector_count(cpu);

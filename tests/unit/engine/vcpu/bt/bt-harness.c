@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See bt-harness.h.
-#include "bt-harness.h"
+#include "tests/unit/engine/vcpu/bt/bt-harness.h"
 
 #include "engine/base/bytes.h"
 

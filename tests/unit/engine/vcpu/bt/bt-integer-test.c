@@ -3,7 +3,7 @@
 // registers and with memory (handlers of both kinds), every prefix that changes the operation, from
 // random and edge states. Registers, memory, exceptions and all six flags must agree, those that
 // the manual calls undefined too. Branches and stack instructions are in bt-run-test.c.
-#include "bt-native.h"
+#include "tests/unit/engine/vcpu/bt/bt-native.h"
 
 #include "engine/vcpu/bt/bt-block.h"
 #include "engine/vcpu/bt/bt-flags.h"

@@ -2,7 +2,7 @@
 // See bt-native.h. The native side loads the whole state with XRSTOR, jumps to the instruction, and
 // comes back either by the jump behind it or through a signal, whose frame holds the state.
 
-#include "bt-native.h"
+#include "tests/unit/engine/vcpu/bt/bt-native.h"
 
 #include "engine/base/bytes.h"
 #include "engine/vcpu/bt/bt-block.h"

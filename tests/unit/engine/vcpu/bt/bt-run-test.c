@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tests what needs the run loop: branches, the stack, code that changes, code that crosses pages,
 // chains over changed page tables, faults inside blocks, and the count of instructions.
-#include "bt-harness.h"
+#include "tests/unit/engine/vcpu/bt/bt-harness.h"
 
 #include "engine/base/bytes.h"
 

@@ -3,7 +3,7 @@
 // with registers and with memory, from random and edge states. What the host lacks raises #UD on
 // both sides.
 
-#include "bt-native.h"
+#include "tests/unit/engine/vcpu/bt/bt-native.h"
 
 #include "engine/base/bytes.h"
 #include "engine/vcpu/bt/bt-flags.h"
@@ -236,6 +236,8 @@ static void test_legacy(gconstpointer data)
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     for (unsigned map = 1; map <= 3; map++) {
         for (unsigned opcode = 0; opcode < 256; opcode++) {
+            if (map == 1 && (opcode == 0x38 || opcode == 0x3a)) // lead to the other maps
+                continue;
             for (unsigned reg = 0; reg < 8; reg++) {
                 for (unsigned memory = 0; memory < 2; memory++) {
                     Encoding e = legacy(map, prefix, opcode, memory);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The guest's side of bt-speed-fp.c: floating-point and integer-SIMD programs as a compiler makes
 // them, in one section that is copied into the guest. The same bytes run natively.
-#include "bt-speed-fp-guest.h"
+#include "tests/unit/engine/vcpu/bt/bt-speed-fp-guest.h"
 
 #define GUEST __attribute__((section("guest_fp"), noinline))
 

@@ -2,8 +2,8 @@
 // How fast the interpreter runs compiled floating-point and SIMD code, as bt-speed.c does for
 // integer code: the same bytes natively and in a guest of one vCPU. `bt-speed-fp [program]`. A
 // benchmark, not a test; but it fails where the results differ.
-#include "bt-harness.h"
-#include "bt-speed-fp-guest.h"
+#include "tests/unit/engine/vcpu/bt/bt-harness.h"
+#include "tests/unit/engine/vcpu/bt/bt-speed-fp-guest.h"
 
 #include <math.h>
 #include <stdio.h>

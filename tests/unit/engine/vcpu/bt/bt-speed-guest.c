@@ -2,7 +2,7 @@
 // The guest's side of bt-speed.c: integer programs as a compiler makes them, position independent,
 // without calls to a library, all in one section that is copied into the guest. The same bytes run
 // natively.
-#include "bt-speed-guest.h"
+#include "tests/unit/engine/vcpu/bt/bt-speed-guest.h"
 
 #define GUEST __attribute__((section("guest_code"), noinline))
 #define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))

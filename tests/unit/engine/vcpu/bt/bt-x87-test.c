@@ -2,7 +2,7 @@
 // Tests bt-x87*.c against the host FPU: every opcode from D8h to DFh with registers and memory,
 // from random stacks, control words and values.
 
-#include "bt-native.h"
+#include "tests/unit/engine/vcpu/bt/bt-native.h"
 
 #include "engine/base/bytes.h"
 #include "engine/vcpu/bt/bt-flags.h"

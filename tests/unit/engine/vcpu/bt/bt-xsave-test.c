@@ -2,7 +2,7 @@
 // Tests bt-xsave.c against the host CPU: images of random states, headers good and bad, requested
 // components, unaligned and unreachable areas, MXCSR; and the conversion to VcpuState's image.
 
-#include "bt-native.h"
+#include "tests/unit/engine/vcpu/bt/bt-native.h"
 
 #include "engine/base/bytes.h"
 #include "engine/vcpu/bt/bt-flags.h"
@@ -104,8 +104,8 @@ static void test_native(gconstpointer argument)
         memcpy(initial + at, image.area, 416);
         memcpy(initial + at + 576, image.area + 576, 256);
         random_header(initial + at + HEADER);
-        le32_write(initial + at + 24, le32_read(image.area + 24) |
-                                          (native_below(16) == 0 ? 1u << (18 + native_below(14)) : 0));
+        uint32_t reserved = native_below(16) == 0 ? 1u << (18 + native_below(14)) : 0;
+        le32_write(initial + at + 24, le32_read(image.area + 24) | reserved);
         uint32_t value = le32_read(initial + at + 24);
         if (native_below(16) == 0)
             at += 1 + native_below(63);
