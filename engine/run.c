@@ -399,7 +399,7 @@ static int machine_process(const RunOptions *options, const char *prefix)
     return status;
 }
 
-// The supervisor.
+// Before and after.
 
 static bool set_raw(struct termios *ret_saved)
 {
@@ -441,6 +441,8 @@ static void remove_unused_outputs(const RunOptions *options)
 typedef struct {
     const RunOptions *options;
     const char *prefix;
+    bool raw;
+    struct termios saved; // the terminal as it was
 } Start;
 
 static int start_machine(void *opaque)
@@ -449,15 +451,18 @@ static int start_machine(void *opaque)
     return machine_process(start->options, start->prefix);
 }
 
+static void tidy(void *opaque, int status)
+{
+    const Start *start = opaque;
+    if (start->raw)
+        tcsetattr(STDIN_FILENO, TCSANOW, &start->saved);
+    remove_unused_outputs(start->options);
+    remove_sockets(start->options);
+}
+
 int run_machine(const RunOptions *options, const char *prefix)
 {
-    struct termios saved;
-    bool raw = options->serial == RUN_SERIAL_STDIO && set_raw(&saved);
-    Start start = { options, prefix };
-    int status = supervise(start_machine, &start, prefix);
-    if (raw)
-        tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-    remove_unused_outputs(options);
-    remove_sockets(options);
-    return status;
+    Start start = { .options = options, .prefix = prefix };
+    start.raw = options->serial == RUN_SERIAL_STDIO && set_raw(&start.saved);
+    return supervise(start_machine, tidy, &start, prefix);
 }

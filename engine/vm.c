@@ -213,16 +213,20 @@ static int engine_process(void *opaque)
     return status;
 }
 
-// The supervisor: leaves no sockets behind, but those of a machine that another engine runs.
+// Leaves no sockets behind, but those of a machine that another engine runs.
+static void tidy(void *opaque, int status)
+{
+    Vm *vm = opaque;
+    if (status == STATUS_NOT_OURS)
+        return;
+    g_unlink(vm->spice_socket);
+    g_unlink(vm->scanout_socket);
+    g_rmdir(vm->runtime_folder);
+}
+
 static int supervise_engine(Vm *vm)
 {
-    int status = supervise(engine_process, vm, PREFIX);
-    if (status != STATUS_NOT_OURS) {
-        g_unlink(vm->spice_socket);
-        g_unlink(vm->scanout_socket);
-        g_rmdir(vm->runtime_folder);
-    }
-    return status;
+    return supervise(engine_process, tidy, vm, PREFIX);
 }
 
 // Away from the caller's terminal and session.
