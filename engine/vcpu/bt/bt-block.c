@@ -27,28 +27,13 @@ typedef struct {
 // Behind the last instruction of a block that falls through.
 static void end_chain(BtCpu *cpu, const BtInsn *insn)
 {
-    BT_CHAIN(cpu, &cpu->block->next[0], bt_next_rip(cpu, insn));
+    BT_CHAIN(cpu, 0, bt_next_rip(cpu, insn));
 }
 
 // The same where the last instruction may have changed what blocks depend on.
 static void end_loop(BtCpu *cpu, const BtInsn *insn)
 {
     cpu->rip = bt_next_rip(cpu, insn);
-}
-
-// In front of a block with a second page.
-static void check_second(BtCpu *cpu, const BtInsn *insn)
-{
-    BtBlock *block = cpu->block;
-    if (__atomic_load_n(block->generation_second_at, __ATOMIC_RELAXED) !=
-        block->generation_second) {
-        // Not run: as if the block had not been entered.
-        cpu->instructions -= block->count;
-        block->chain_key = 0;
-        cpu->rip = cpu->block_rip;
-        return;
-    }
-    BT_NEXT(cpu, insn);
 }
 
 // ---- Reading code ----
@@ -178,11 +163,8 @@ BtBlock *bt_block_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t physical
     block->size = (uint16_t)draft.size;
     block->size_second = (uint16_t)draft.size_second;
     block->cached = cached;
-    block->lead = draft.size_second ? 1 : 0;
-    if (block->lead)
-        block->insn[0] = (BtInsn){.handler = check_second};
-    memcpy(block->insn + block->lead, draft.insn, draft.count * sizeof(BtInsn));
-    set_trailer(&block->insn[block->lead + draft.count], &draft,
+    memcpy(block->insn, draft.insn, draft.count * sizeof(BtInsn));
+    set_trailer(&block->insn[draft.count], &draft,
                 harmless && cached && !(key & BT_KEY_ALONE) ? end_chain : end_loop);
     return block;
 }

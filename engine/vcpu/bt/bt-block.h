@@ -3,10 +3,12 @@
 // belong to one CPU. They are found by the physical address of their first byte and the mode they
 // were decoded for, so that they outlive page-table changes.
 //
-// Going from block to block must not cost a look-up. Every block notes where it was last found
-// valid: `linear` (CS base + RIP) under `chain_key`, which changes with the mode, with every TLB
-// flush and with the CS limit. So any candidate for the next block, whatever it was remembered by,
-// is right when linear, chain_key and page generation agree; else the run loop looks it up.
+// Going from block to block must not cost a look-up. cpu->chain_key stands for everything that says
+// where code is: it changes with the mode, with every TLB flush, with the CS limit and where code
+// was written (BT_REQUEST_CODE). A block notes the blocks that followed it and under which key
+// (next, link_key): as long as the key is the same, they follow again. For branches whose target
+// only the run decides, the jump cache leads from a linear address to a candidate, which is right
+// where its own `linear` and `chain_key`, those of its last look-up, agree.
 #pragma once
 
 #include "engine/vcpu/bt/bt-vm.h"
@@ -14,13 +16,13 @@
 #define BT_BLOCK_MAX 64
 
 struct BtBlock {
-    uint64_t linear;
+    uint64_t linear; // CS base + RIP of the last look-up
     uint64_t chain_key;
-    const uint32_t *generation_at; // the first page's generation now
-    uint32_t generation;
-    uint16_t count; // instructions
-    uint16_t lead;  // 1 where insn[0] is the check of the second page
     BtBlock *next[2]; // last seen after it: fall through, taken
+    uint64_t link_key[2];
+    uint16_t count; // instructions
+    uint32_t generation; // of the first page, when it was decoded
+    const uint32_t *generation_at; // that generation now
     BtBlock *hash_next;
     uint64_t physical; // of the first byte
     uint64_t physical_second; // of the second page's first byte, where size_second is not 0
@@ -30,11 +32,12 @@ struct BtBlock {
     uint16_t size; // bytes
     uint16_t size_second; // of them, those in the second page
     bool cached; // false: code in MMIO, dropped after it ran
+    bool aliased; // found at two linear addresses under this chain_key: has no links
     BtInsn insn[] __attribute__((aligned(64)));
 };
 
 // chain_key: low 32 bits the mode key, high 32 bits a count that every TLB flush increases with
-// cpu->chain_key += BT_CHAIN_EPOCH.
+// cpu->chain_key += BT_CHAIN_EPOCH. Never 0.
 #define BT_CHAIN_EPOCH (UINT64_C(1) << 32)
 
 #define BT_JUMP_CACHE_BITS 12
@@ -55,35 +58,44 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
     return (unsigned)(linear ^ linear >> BT_JUMP_CACHE_BITS) & ((1u << BT_JUMP_CACHE_BITS) - 1);
 }
 
-// Goes on at `rip` (wrapped already) with *slot where that is still right, else by way of the run
-// loop. Ends a handler. cpu->instructions counts a block's instructions when it is entered.
-#define BT_CHAIN(cpu, slot, rip_)                                                                  \
+// Enters a block whose RIP is `rip`. cpu->instructions counts a block's instructions when it is
+// entered.
+#define BT_ENTER(cpu, block_, rip_)                                                                \
     do {                                                                                           \
-        BtBlock **bt_slot = (slot);                                                                \
-        BtBlock *bt_block = *bt_slot;                                                              \
+        BtBlock *bt_entered = (block_);                                                            \
+        (cpu)->block = bt_entered;                                                                 \
+        (cpu)->block_rip = (rip_);                                                                 \
+        (cpu)->instructions += bt_entered->count;                                                  \
+        BT_RUN((cpu), bt_entered->insn);                                                           \
+    } while (0)
+
+#define BT_NO_REQUEST(cpu)                                                                         \
+    (!(__atomic_load_n(&(cpu)->request, __ATOMIC_RELAXED) & (cpu)->request_mask))
+
+// Goes on at `rip` (wrapped already) by way `which` (0 or 1) out of the running block. Ends a handler.
+#define BT_CHAIN(cpu, which, rip_)                                                                 \
+    do {                                                                                           \
+        BtBlock *bt_block = (cpu)->block;                                                          \
         uint64_t bt_rip = (rip_);                                                                  \
+        if (__builtin_expect(bt_block->link_key[which] == (cpu)->chain_key &&                      \
+                                 BT_NO_REQUEST(cpu), 1))                                           \
+            BT_ENTER(cpu, bt_block->next[which], bt_rip);                                          \
         (cpu)->rip = bt_rip;                                                                       \
-        if (__builtin_expect(                                                                      \
-                bt_block->linear == bt_rip + (cpu)->segment[VCPU_CS].base &&                       \
-                    bt_block->chain_key == (cpu)->chain_key &&                                     \
-                    __atomic_load_n(bt_block->generation_at, __ATOMIC_RELAXED) ==                  \
-                        bt_block->generation &&                                                    \
-                    !(__atomic_load_n(&(cpu)->request, __ATOMIC_RELAXED) & (cpu)->request_mask),   \
-                1)) {                                                                              \
-            (cpu)->block = bt_block;                                                               \
-            (cpu)->block_rip = bt_rip;                                                             \
-            (cpu)->instructions += bt_block->count;                                                \
-            BT_RUN((cpu), bt_block->insn);                                                         \
-        }                                                                                          \
-        (cpu)->link = bt_slot;                                                                     \
+        (cpu)->link = bt_block;                                                                    \
+        (cpu)->link_way = (which);                                                                 \
         return;                                                                                    \
     } while (0)
 
-// The same for a target that only the run decides: by the linear address.
+// The same for a target that only the run decides.
 #define BT_CHAIN_INDIRECT(cpu, rip_)                                                               \
     do {                                                                                           \
-        uint64_t bt_target = (rip_);                                                               \
-        BT_CHAIN((cpu),                                                                            \
-                 &(cpu)->jump_cache[bt_block_jump_index(bt_target + (cpu)->segment[VCPU_CS].base)], \
-                 bt_target);                                                                       \
+        uint64_t bt_rip = (rip_);                                                                  \
+        uint64_t bt_linear_rip = bt_rip + (cpu)->segment[VCPU_CS].base;                            \
+        BtBlock *bt_block = (cpu)->jump_cache[bt_block_jump_index(bt_linear_rip)];                 \
+        if (__builtin_expect(bt_block->linear == bt_linear_rip &&                                  \
+                                 bt_block->chain_key == (cpu)->chain_key && BT_NO_REQUEST(cpu),    \
+                             1))                                                                   \
+            BT_ENTER(cpu, bt_block, bt_rip);                                                       \
+        (cpu)->rip = bt_rip;                                                                       \
+        return;                                                                                    \
     } while (0)

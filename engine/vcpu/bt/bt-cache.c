@@ -12,9 +12,6 @@
 #define ARENA_SIZE (UINT64_C(64) << 20)
 #define HASH_BITS 15
 
-// Never valid: generation differs from what generation_at points to.
-static const uint32_t other_generation = 1;
-
 static unsigned hash_index(uint64_t physical, uint32_t key)
 {
     uint64_t h = (physical ^ (uint64_t)key << 40) * UINT64_C(0x9e3779b97f4a7c15);
@@ -52,7 +49,7 @@ static bool revalidate(BtCpu *cpu, BtBlock *block, const uint8_t *host, const ui
         generation_second = bt_vm_protect_page(cpu->vm, block->physical_second, block->size_second);
     const uint8_t *at = host + (block->physical & 0xfff);
     for (unsigned i = 0; i < block->count; i++) {
-        const BtInsn *insn = &block->insn[block->lead + i];
+        const BtInsn *insn = &block->insn[i];
         for (unsigned b = 0; b < insn->length; b++) {
             unsigned offset = insn->offset + b;
             uint8_t byte = offset < size_first ? at[offset] : host_second[offset - size_first];
@@ -87,6 +84,20 @@ static BtBlock *look_up(BtCpu *cpu, BtCache *cache, uint64_t physical, uint32_t 
     return NULL;
 }
 
+// The block was found at `linear`. Under one key it has one place: what follows it elsewhere is
+// another block, though branch by branch at the same distance.
+static void note_place(BtBlock *block, uint64_t linear, uint64_t chain_key)
+{
+    if (block->linear != linear) {
+        block->link_key[0] = block->link_key[1] = 0;
+        block->aliased = block->chain_key == chain_key;
+    } else if (block->chain_key != chain_key) {
+        block->aliased = false;
+    }
+    block->linear = linear;
+    block->chain_key = chain_key;
+}
+
 void bt_cache_create(BtCpu *cpu)
 {
     BtCache *cache = g_new0(BtCache, 1);
@@ -95,7 +106,6 @@ void bt_cache_create(BtCpu *cpu)
     if (cache->arena == MAP_FAILED)
         g_error("out of address space for decoded code"); // as g_malloc does
     cache->bucket = g_new0(BtBlock *, 1u << HASH_BITS);
-    cache->none.generation_at = &other_generation;
     cpu->block_cache = cache;
     cpu->jump_cache = g_new(BtBlock *, 1u << BT_JUMP_CACHE_BITS);
     cpu->chain_key = BT_CHAIN_EPOCH; // 0 is no block's
@@ -125,14 +135,12 @@ void bt_cache_forget(BtCpu *cpu)
 BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count)
 {
     BtCache *cache = cpu->block_cache;
-    // One more in front for the check of a second page, one behind for the end.
-    uint64_t size = sizeof(BtBlock) + (count + 2) * sizeof(BtInsn);
+    uint64_t size = sizeof(BtBlock) + (count + 1) * sizeof(BtInsn); // one for the end
     if (cache->used + size > ARENA_SIZE)
         forget(cpu, cache);
     BtBlock *block = (BtBlock *)(cache->arena + cache->used);
     cache->used += size;
     memset(block, 0, sizeof *block);
-    block->next[0] = block->next[1] = &cache->none;
     return block;
 }
 
@@ -141,8 +149,7 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
     BtCache *cache = cpu->block_cache;
     uint64_t token = cpu->rip + cpu->segment[VCPU_CS].base;
     BtBlock **jump = &cpu->jump_cache[bt_block_jump_index(token)];
-    if (!alone && (*jump)->linear == token && (*jump)->chain_key == cpu->chain_key &&
-        generations_match(*jump))
+    if (!alone && (*jump)->linear == token && (*jump)->chain_key == cpu->chain_key)
         return *jump;
 
     uint64_t linear = token;
@@ -178,8 +185,7 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
         return bt_cache_find(cpu, true);
     }
     if (!alone && block->cached) {
-        block->linear = token;
-        block->chain_key = cpu->chain_key;
+        note_place(block, token, cpu->chain_key);
         *jump = block;
     }
     return block;

@@ -9,7 +9,7 @@ typedef struct {
     uint8_t *arena;
     uint64_t used;
     BtBlock **bucket;
-    BtBlock none; // what slots point to that hold no block
+    BtBlock none; // what entries of the jump cache point to that hold no block
     BtDecoders decoders;
 } BtCache;
 

@@ -69,6 +69,7 @@ enum {
     BT_REQUEST_STEP = 1 << 5,   // TF is set, or a data breakpoint matched: one instruction at a time
     BT_REQUEST_SHADOW = 1 << 6, // an interrupt shadow holds for one instruction
     BT_REQUEST_HALT = 1 << 7,   // HLT was executed: cpu->halted is set
+    BT_REQUEST_CODE = 1 << 8,   // code was written: no block follows another unchecked
 };
 
 // cpu->shadow.
@@ -124,7 +125,8 @@ struct BtCpu {
     uint64_t rip_mask;   // what RIP wraps to: code_bits; kept by the run loop
     uint64_t chain_key;  // bt-block.h
     BtBlock *block;      // the one that runs, or NULL between blocks
-    BtBlock **link;      // where the run loop notes the next block, or NULL
+    BtBlock *link;       // the block that the run loop links the next one to, or NULL
+    uint8_t link_way;
     BtBlock **jump_cache; // bt-cache.c: by linear address
     uint16_t flags_status; // CF PF AF ZF SF OF in the form of bt-flags.h
     uint32_t request_mask; // requests that can be served now; kept by the run loop

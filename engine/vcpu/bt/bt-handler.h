@@ -2,8 +2,8 @@
 // What integer handlers are made of: registers by width, the host's own ALU instructions with their
 // flags, and memory in two kinds.
 //
-//  - flat: the segment starts at 0 and covers everything, so the offset is the linear address. Such
-//    a handler has no slow path of its own: where the TLB does not hit, it tail-calls its "any"
+//  - flat, base: the segment starts at 0 and covers everything, so the offset is the linear address
+//    (base: it has no index register). Such a handler has no slow path of its own: where the TLB does not hit, it tail-calls its "any"
 //    twin, which starts over. So it needs no stack frame and no BT_BEGIN.
 //  - any: every segment, every fault.
 #pragma once
@@ -160,6 +160,12 @@ static inline uint64_t bt_flat_address(const BtCpu *cpu, const BtInsn *insn)
            cpu->flat_mask;
 }
 
+// Where there is no index register.
+static inline uint64_t bt_base_address(const BtCpu *cpu, const BtInsn *insn)
+{
+    return (cpu->gpr[insn->base] + (uint64_t)insn->displacement) & cpu->flat_mask;
+}
+
 static inline const BtTlbEntry *bt_flat_entry(const BtCpu *cpu, uint64_t linear)
 {
     // entry[linear >> 12 & (BT_TLB_SIZE - 1)]
@@ -167,11 +173,15 @@ static inline const BtTlbEntry *bt_flat_entry(const BtCpu *cpu, uint64_t linear)
                                 (linear >> 6 & (uint64_t)(BT_TLB_SIZE - 1) << 6));
 }
 
+// The page of an access's last byte: equal to the tag of the first byte's entry or no hit.
+#define BT_LAST_PAGE(linear, size) (((linear) + (size) - 1) & ~UINT64_C(0xfff))
+#define BT_WRITE_TAG(entry) __atomic_load_n(&(entry)->write, __ATOMIC_RELAXED)
+
 // Host address of `size` bytes that may be read (written), or NULL: take the "any" twin.
 static inline const void *bt_flat_readable(const BtCpu *cpu, uint64_t linear, unsigned size)
 {
     const BtTlbEntry *e = bt_flat_entry(cpu, linear);
-    if (BT_LIKELY(e->read == ((linear + size - 1) & ~UINT64_C(0xfff))))
+    if (BT_LIKELY(e->read == BT_LAST_PAGE(linear, size)))
         return (const void *)(linear + e->addend);
     return NULL;
 }
@@ -179,8 +189,7 @@ static inline const void *bt_flat_readable(const BtCpu *cpu, uint64_t linear, un
 static inline void *bt_flat_writable(const BtCpu *cpu, uint64_t linear, unsigned size)
 {
     const BtTlbEntry *e = bt_flat_entry(cpu, linear);
-    if (BT_LIKELY(__atomic_load_n(&e->write, __ATOMIC_RELAXED) ==
-                  ((linear + size - 1) & ~UINT64_C(0xfff))))
+    if (BT_LIKELY(BT_WRITE_TAG(e) == BT_LAST_PAGE(linear, size)))
         return (void *)(linear + e->addend);
     return NULL;
 }
@@ -214,7 +223,7 @@ static inline void *bt_any_writable(BtCpu *cpu, const BtInsn *insn, uint64_t off
 
 static inline unsigned bt_block_index(const BtCpu *cpu, const BtInsn *insn)
 {
-    return (unsigned)(insn - cpu->block->insn) - cpu->block->lead;
+    return (unsigned)(insn - cpu->block->insn);
 }
 
 // For `return`: on to the run loop with this instruction complete (the rest of the block, which is
@@ -234,8 +243,9 @@ static inline void bt_stop_before(BtCpu *cpu, const BtInsn *insn)
 
 #define BT_COLD __attribute__((cold, noinline))
 
-// A handler pair that reads memory: `body` sees `value`.
-#define BT_READ_HANDLERS(name, bits, body)                                                         \
+// Handlers that read memory: `body` sees `value`. kind: flat or base (bt_flat_address,
+// bt_base_address).
+#define BT_READ_ANY(name, bits, body)                                                              \
     static void name##_any(BtCpu *cpu, const BtInsn *insn)                                         \
     {                                                                                              \
         BT_BEGIN(cpu, insn);                                                                       \
@@ -243,37 +253,53 @@ static inline void bt_stop_before(BtCpu *cpu, const BtInsn *insn)
             bt_read##bits(cpu, insn->segment, bt_effective_address(cpu, insn));                    \
         body;                                                                                      \
         BT_NEXT(cpu, insn);                                                                        \
-    }                                                                                              \
-    static void name##_flat(BtCpu *cpu, const BtInsn *insn)                                        \
+    }
+#define BT_READ_KIND(name, bits, kind, body)                                                       \
+    static void name##_##kind(BtCpu *cpu, const BtInsn *insn)                                      \
     {                                                                                              \
-        const void *p = bt_flat_readable(cpu, bt_flat_address(cpu, insn), bits / 8);               \
-        if (BT_UNLIKELY(!p))                                                                       \
+        uint64_t linear = bt_##kind##_address(cpu, insn);                                          \
+        const BtTlbEntry *entry = bt_flat_entry(cpu, linear);                                      \
+        if (BT_UNLIKELY(entry->read != BT_LAST_PAGE(linear, bits / 8)))                            \
             return name##_any(cpu, insn);                                                          \
-        uint##bits##_t value = bt_host_load##bits(p);                                              \
+        uint##bits##_t value = bt_host_load##bits((const void *)(linear + entry->addend));         \
         body;                                                                                      \
         BT_NEXT(cpu, insn);                                                                        \
     }
+#define BT_READ_HANDLERS(name, bits, body)                                                         \
+    BT_READ_ANY(name, bits, body)                                                                  \
+    BT_READ_KIND(name, bits, flat, body)
+#define BT_READ_HANDLERS_3(name, bits, body)                                                       \
+    BT_READ_HANDLERS(name, bits, body)                                                             \
+    BT_READ_KIND(name, bits, base, body)
 
-// A handler pair that writes memory: stores `expression`.
-#define BT_WRITE_HANDLERS(name, bits, expression)                                                  \
+// Handlers that write memory: store `expression`.
+#define BT_WRITE_ANY(name, bits, expression)                                                       \
     static void name##_any(BtCpu *cpu, const BtInsn *insn)                                         \
     {                                                                                              \
         BT_BEGIN(cpu, insn);                                                                       \
         uint##bits##_t value = (uint##bits##_t)(expression);                                       \
         bt_write##bits(cpu, insn->segment, bt_effective_address(cpu, insn), value);                \
         BT_NEXT(cpu, insn);                                                                        \
-    }                                                                                              \
-    static void name##_flat(BtCpu *cpu, const BtInsn *insn)                                        \
+    }
+#define BT_WRITE_KIND(name, bits, kind, expression)                                                \
+    static void name##_##kind(BtCpu *cpu, const BtInsn *insn)                                      \
     {                                                                                              \
-        void *p = bt_flat_writable(cpu, bt_flat_address(cpu, insn), bits / 8);                     \
-        if (BT_UNLIKELY(!p))                                                                       \
+        uint64_t linear = bt_##kind##_address(cpu, insn);                                          \
+        const BtTlbEntry *entry = bt_flat_entry(cpu, linear);                                      \
+        if (BT_UNLIKELY(BT_WRITE_TAG(entry) != BT_LAST_PAGE(linear, bits / 8)))                    \
             return name##_any(cpu, insn);                                                          \
-        bt_host_store##bits(p, (uint##bits##_t)(expression));                                      \
+        bt_host_store##bits((void *)(linear + entry->addend), (uint##bits##_t)(expression));       \
         BT_NEXT(cpu, insn);                                                                        \
     }
+#define BT_WRITE_HANDLERS(name, bits, expression)                                                  \
+    BT_WRITE_ANY(name, bits, expression)                                                           \
+    BT_WRITE_KIND(name, bits, flat, expression)
+#define BT_WRITE_HANDLERS_3(name, bits, expression)                                                \
+    BT_WRITE_HANDLERS(name, bits, expression)                                                      \
+    BT_WRITE_KIND(name, bits, base, expression)
 
-// A handler pair that reads and writes the same memory: `body` changes `value` and `f` (flags).
-#define BT_MODIFY_HANDLERS(name, bits, body)                                                       \
+// Handlers that read and write the same memory: `body` changes `value` and `f` (flags).
+#define BT_MODIFY_ANY(name, bits, body)                                                            \
     static void name##_any(BtCpu *cpu, const BtInsn *insn)                                         \
     {                                                                                              \
         BT_BEGIN(cpu, insn);                                                                       \
@@ -289,12 +315,15 @@ static inline void bt_stop_before(BtCpu *cpu, const BtInsn *insn)
             bt_write##bits(cpu, insn->segment, offset, value);                                     \
         cpu->flags_status = f;                                                                     \
         BT_NEXT(cpu, insn);                                                                        \
-    }                                                                                              \
-    static void name##_flat(BtCpu *cpu, const BtInsn *insn)                                        \
+    }
+#define BT_MODIFY_KIND(name, bits, kind, body)                                                     \
+    static void name##_##kind(BtCpu *cpu, const BtInsn *insn)                                      \
     {                                                                                              \
-        void *p = bt_flat_writable(cpu, bt_flat_address(cpu, insn), bits / 8);                     \
-        if (BT_UNLIKELY(!p))                                                                       \
+        uint64_t linear = bt_##kind##_address(cpu, insn);                                          \
+        const BtTlbEntry *entry = bt_flat_entry(cpu, linear);                                      \
+        if (BT_UNLIKELY(BT_WRITE_TAG(entry) != BT_LAST_PAGE(linear, bits / 8)))                    \
             return name##_any(cpu, insn);                                                          \
+        void *p = (void *)(linear + entry->addend);                                                \
         uint16_t f = cpu->flags_status;                                                            \
         uint##bits##_t value = bt_host_load##bits(p);                                              \
         body;                                                                                      \
@@ -302,6 +331,12 @@ static inline void bt_stop_before(BtCpu *cpu, const BtInsn *insn)
         cpu->flags_status = f;                                                                     \
         BT_NEXT(cpu, insn);                                                                        \
     }
+#define BT_MODIFY_HANDLERS(name, bits, body)                                                       \
+    BT_MODIFY_ANY(name, bits, body)                                                                \
+    BT_MODIFY_KIND(name, bits, flat, body)
+#define BT_MODIFY_HANDLERS_3(name, bits, body)                                                     \
+    BT_MODIFY_HANDLERS(name, bits, body)                                                           \
+    BT_MODIFY_KIND(name, bits, base, body)
 
 // A locked read-modify-write of any address. `atomic` works on `p` (of the type) and sets `f`;
 // `plain` changes `value` and `f`, for MMIO and addresses that cross pages.

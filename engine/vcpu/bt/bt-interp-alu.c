@@ -7,13 +7,13 @@
 // Handlers of one operation, by width (8, 16, 32, 64). First letter: the destination (register or
 // memory), second: the source (register, immediate, memory).
 typedef struct {
-    BtHandler *rr[4], *ri[4], *rm[4], *rm_flat[4];
-    BtHandler *mr[4], *mr_flat[4], *mi[4], *mi_flat[4];
+    BtHandler *rr[4], *ri[4];
+    BtHandler *rm[3][4], *mr[3][4], *mi[3][4]; // [BtMemoryKind]
     BtHandler *mr_lock[4], *mi_lock[4];
 } Binary;
 
 typedef struct {
-    BtHandler *r[4], *m[4], *m_flat[4], *m_lock[4];
+    BtHandler *r[4], *m[3][4], *m_lock[4];
 } Unary;
 
 // A locked host instruction on *p.
@@ -72,15 +72,15 @@ typedef struct {
 #define BINARY(op, bits, suffix, LOCKED)                                                           \
     REGISTER_HANDLER(op, bits, rr, SOURCE_REGISTER(bits))                                          \
     REGISTER_HANDLER(op, bits, ri, SOURCE_IMMEDIATE(bits))                                         \
-    BT_READ_HANDLERS(op##bits##_rm, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                        \
         uint16_t f = cpu->flags_status;                                                            \
         bt_set##bits(cpu, insn->reg[0],                                                            \
                      bt_host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f));              \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_MODIFY_HANDLERS(op##bits##_mr, bits,                                                        \
+    BT_MODIFY_HANDLERS_3(op##bits##_mr, bits,                                                        \
                        value = bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f))               \
-    BT_MODIFY_HANDLERS(op##bits##_mi, bits,                                                        \
+    BT_MODIFY_HANDLERS_3(op##bits##_mi, bits,                                                        \
                        value = bt_host_##op##bits(value, SOURCE_IMMEDIATE(bits), &f))              \
     BT_LOCK_HANDLER(op##bits##_mr, bits, LOCKED(op, suffix, SOURCE_REGISTER(bits)),                \
                     value = bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f))                  \
@@ -90,17 +90,17 @@ typedef struct {
 #define COMPARE(op, bits)                                                                          \
     COMPARE_HANDLER(op, bits, rr, SOURCE_REGISTER(bits))                                           \
     COMPARE_HANDLER(op, bits, ri, SOURCE_IMMEDIATE(bits))                                          \
-    BT_READ_HANDLERS(op##bits##_rm, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                        \
         uint16_t f;                                                                                \
         bt_host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f);                            \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_READ_HANDLERS(op##bits##_mr, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_mr, bits, {                                                        \
         uint16_t f;                                                                                \
         bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f);                                      \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_READ_HANDLERS(op##bits##_mi, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_mi, bits, {                                                        \
         uint16_t f;                                                                                \
         bt_host_##op##bits(value, SOURCE_IMMEDIATE(bits), &f);                                     \
         cpu->flags_status = f;                                                                     \
@@ -115,11 +115,14 @@ typedef struct {
         cpu->flags_status = f;                                                                     \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_MODIFY_HANDLERS(op##bits##_m, bits, value = bt_host_##op##bits(value, &f))                  \
+    BT_MODIFY_HANDLERS_3(op##bits##_m, bits, value = bt_host_##op##bits(value, &f))                  \
     BT_LOCK_HANDLER(op##bits##_m, bits, LOCKED(op, suffix),                                        \
                     value = bt_host_##op##bits(value, &f))
 
 #define WIDTHS(op, form) {op##8_##form, op##16_##form, op##32_##form, op##64_##form}
+
+#define KINDS(op, form)                                                                            \
+    {WIDTHS(op, form##_any), WIDTHS(op, form##_flat), WIDTHS(op, form##_base)}
 
 #define BINARY_ALL(op, LOCKED)                                                                     \
     BINARY(op, 8, b, LOCKED)                                                                       \
@@ -128,9 +131,9 @@ typedef struct {
     BINARY(op, 64, q, LOCKED)                                                                      \
     static const Binary op##_handlers = {                                                          \
         .rr = WIDTHS(op, rr), .ri = WIDTHS(op, ri),                                                \
-        .rm = WIDTHS(op, rm_any), .rm_flat = WIDTHS(op, rm_flat),                                  \
-        .mr = WIDTHS(op, mr_any), .mr_flat = WIDTHS(op, mr_flat),                                  \
-        .mi = WIDTHS(op, mi_any), .mi_flat = WIDTHS(op, mi_flat),                                  \
+        .rm = KINDS(op, rm),                                                                       \
+        .mr = KINDS(op, mr),                                                                       \
+        .mi = KINDS(op, mi),                                                                       \
         .mr_lock = WIDTHS(op, mr_lock), .mi_lock = WIDTHS(op, mi_lock),                            \
     };
 
@@ -141,9 +144,9 @@ typedef struct {
     COMPARE(op, 64)                                                                                \
     static const Binary op##_handlers = {                                                          \
         .rr = WIDTHS(op, rr), .ri = WIDTHS(op, ri),                                                \
-        .rm = WIDTHS(op, rm_any), .rm_flat = WIDTHS(op, rm_flat),                                  \
-        .mr = WIDTHS(op, mr_any), .mr_flat = WIDTHS(op, mr_flat),                                  \
-        .mi = WIDTHS(op, mi_any), .mi_flat = WIDTHS(op, mi_flat),                                  \
+        .rm = KINDS(op, rm),                                                                       \
+        .mr = KINDS(op, mr),                                                                       \
+        .mi = KINDS(op, mi),                                                                       \
     };
 
 #define UNARY_ALL(op, LOCKED)                                                                      \
@@ -152,7 +155,7 @@ typedef struct {
     UNARY(op, 32, l, LOCKED)                                                                       \
     UNARY(op, 64, q, LOCKED)                                                                       \
     static const Unary op##_handlers = {                                                           \
-        .r = WIDTHS(op, r), .m = WIDTHS(op, m_any), .m_flat = WIDTHS(op, m_flat),                  \
+        .r = WIDTHS(op, r), .m = KINDS(op, m),                                                     \
         .m_lock = WIDTHS(op, m_lock),                                                              \
     };
 
@@ -175,24 +178,20 @@ static bool select_binary(const Binary *table, const BtDecoded *d, BtInsn *out)
     const ZydisDecodedOperand *to = &d->operand[0];
     const ZydisDecodedOperand *from = &d->operand[1];
     unsigned size = bt_size_index(to->size);
-    bool flat = bt_select_is_flat(d, out);
+    BtMemoryKind kind = bt_select_memory_kind(d, out);
     if (bt_operand_is_memory(to)) {
         bool locked = out->flags & BT_INSN_LOCK;
         if (bt_operand_is_immediate(from)) {
-            out->handler = locked ? table->mi_lock[size]
-                           : flat ? table->mi_flat[size]
-                                  : table->mi[size];
+            out->handler = locked ? table->mi_lock[size] : table->mi[kind][size];
         } else {
             out->reg[1] = bt_operand_register(from);
-            out->handler = locked ? table->mr_lock[size]
-                           : flat ? table->mr_flat[size]
-                                  : table->mr[size];
+            out->handler = locked ? table->mr_lock[size] : table->mr[kind][size];
         }
         return out->handler != NULL;
     }
     out->reg[0] = bt_operand_register(to);
     if (bt_operand_is_memory(from)) {
-        out->handler = flat ? table->rm_flat[size] : table->rm[size];
+        out->handler = table->rm[kind][size];
     } else if (bt_operand_is_immediate(from)) {
         out->handler = table->ri[size];
     } else {
@@ -206,9 +205,9 @@ static bool select_unary(const Unary *table, const BtDecoded *d, BtInsn *out)
 {
     unsigned size = bt_size_index(d->operand[0].size);
     if (bt_operand_is_memory(&d->operand[0])) {
-        out->handler = out->flags & BT_INSN_LOCK    ? table->m_lock[size]
-                       : bt_select_is_flat(d, out) ? table->m_flat[size]
-                                                    : table->m[size];
+        out->handler = out->flags & BT_INSN_LOCK
+                           ? table->m_lock[size]
+                           : table->m[bt_select_memory_kind(d, out)][size];
     } else {
         out->reg[0] = bt_operand_register(&d->operand[0]);
         out->handler = table->r[size];

@@ -43,7 +43,7 @@ static inline bool canonical(uint64_t address)
     do {                                                                                           \
         BT_BEGIN(cpu, insn);                                                                       \
         uint64_t checked = check_target(cpu, insn, cpu->block_rip + insn->immediate);              \
-        BT_CHAIN(cpu, &cpu->block->next[1], checked);                                              \
+        BT_CHAIN(cpu, 1, checked);                                              \
     } while (0)
 
 // ---- Jcc ----
@@ -53,15 +53,15 @@ static inline bool canonical(uint64_t address)
     {                                                                                              \
         unsigned f = cpu->flags_status;                                                            \
         if (condition)                                                                             \
-            BT_CHAIN(cpu, &cpu->block->next[1], target_of(cpu, insn));                             \
-        BT_CHAIN(cpu, &cpu->block->next[0], next_of(cpu, insn));                                   \
+            BT_CHAIN(cpu, 1, target_of(cpu, insn));                             \
+        BT_CHAIN(cpu, 0, next_of(cpu, insn));                                   \
     }                                                                                              \
     static void j##cc##_seg(BtCpu *cpu, const BtInsn *insn)                                        \
     {                                                                                              \
         unsigned f = cpu->flags_status;                                                            \
         if (condition)                                                                             \
             CHAIN_CHECKED(cpu, insn);                                                              \
-        BT_CHAIN(cpu, &cpu->block->next[0], next_of(cpu, insn));                                   \
+        BT_CHAIN(cpu, 0, next_of(cpu, insn));                                   \
     }
 BT_CONDITIONS(JCC)
 
@@ -81,7 +81,7 @@ static void jcxz(BtCpu *cpu, const BtInsn *insn)
 {
     if (counter(cpu, insn) == 0)
         CHAIN_CHECKED(cpu, insn);
-    BT_CHAIN(cpu, &cpu->block->next[0], next_of(cpu, insn));
+    BT_CHAIN(cpu, 0, next_of(cpu, insn));
 }
 
 static inline void set_counter(BtCpu *cpu, const BtInsn *insn, uint64_t value)
@@ -105,10 +105,10 @@ static inline void set_counter(BtCpu *cpu, const BtInsn *insn, uint64_t value)
         if (!zero && (condition)) {                                                                \
             uint64_t target = check_target(cpu, insn, cpu->block_rip + insn->immediate);           \
             set_counter(cpu, insn, left);                                                          \
-            BT_CHAIN(cpu, &cpu->block->next[1], target);                                           \
+            BT_CHAIN(cpu, 1, target);                                           \
         }                                                                                          \
         set_counter(cpu, insn, left);                                                              \
-        BT_CHAIN(cpu, &cpu->block->next[0], next_of(cpu, insn));                                   \
+        BT_CHAIN(cpu, 0, next_of(cpu, insn));                                   \
     }
 
 LOOP(loop, true)
@@ -119,7 +119,7 @@ LOOP(loopne, !(f & BT_STATUS_ZF))
 
 static void jmp(BtCpu *cpu, const BtInsn *insn)
 {
-    BT_CHAIN(cpu, &cpu->block->next[1], target_of(cpu, insn));
+    BT_CHAIN(cpu, 1, target_of(cpu, insn));
 }
 
 static void jmp_seg(BtCpu *cpu, const BtInsn *insn)
@@ -175,7 +175,7 @@ static void call_any(BtCpu *cpu, const BtInsn *insn)
     BT_BEGIN(cpu, insn);
     uint64_t target = check_target(cpu, insn, cpu->block_rip + insn->immediate);
     bt_push(cpu, insn->operand_size, next_of(cpu, insn));
-    BT_CHAIN(cpu, &cpu->block->next[1], target);
+    BT_CHAIN(cpu, 1, target);
 }
 
 static void call_indirect(BtCpu *cpu, const BtInsn *insn)
@@ -196,7 +196,7 @@ static void call_indirect(BtCpu *cpu, const BtInsn *insn)
             return call_any(cpu, insn);                                                            \
         bt_host_store##bits(p, (uint##bits##_t)next_of(cpu, insn));                                \
         cpu->gpr[VCPU_RSP] = sp;                                                                   \
-        BT_CHAIN(cpu, &cpu->block->next[1], target_of(cpu, insn));                                 \
+        BT_CHAIN(cpu, 1, target_of(cpu, insn));                                 \
     }
 
 CALL(32)

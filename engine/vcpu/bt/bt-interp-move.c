@@ -17,9 +17,9 @@
         bt_set##bits(cpu, insn->reg[0], (uint##bits##_t)insn->immediate);                          \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_READ_HANDLERS(mov##bits##_rm, bits, bt_set##bits(cpu, insn->reg[0], value))                 \
-    BT_WRITE_HANDLERS(mov##bits##_mr, bits, bt_get##bits(cpu, insn->reg[1]))                       \
-    BT_WRITE_HANDLERS(mov##bits##_mi, bits, insn->immediate)
+    BT_READ_HANDLERS_3(mov##bits##_rm, bits, bt_set##bits(cpu, insn->reg[0], value))                 \
+    BT_WRITE_HANDLERS_3(mov##bits##_mr, bits, bt_get##bits(cpu, insn->reg[1]))                       \
+    BT_WRITE_HANDLERS_3(mov##bits##_mi, bits, insn->immediate)
 
 MOVE(8)
 MOVE(16)
@@ -28,27 +28,29 @@ MOVE(64)
 
 #define WIDTHS(form) {mov8_##form, mov16_##form, mov32_##form, mov64_##form}
 
+#define KINDS(form) {WIDTHS(form##_any), WIDTHS(form##_flat), WIDTHS(form##_base)}
+
 static BtHandler *const mov_rr[4] = WIDTHS(rr);
 static BtHandler *const mov_ri[4] = WIDTHS(ri);
-static BtHandler *const mov_rm[2][4] = {WIDTHS(rm_any), WIDTHS(rm_flat)};
-static BtHandler *const mov_mr[2][4] = {WIDTHS(mr_any), WIDTHS(mr_flat)};
-static BtHandler *const mov_mi[2][4] = {WIDTHS(mi_any), WIDTHS(mi_flat)};
+static BtHandler *const mov_rm[3][4] = KINDS(rm);
+static BtHandler *const mov_mr[3][4] = KINDS(mr);
+static BtHandler *const mov_mi[3][4] = KINDS(mi);
 
 static bool select_mov(const BtDecoded *d, BtInsn *out)
 {
     const ZydisDecodedOperand *to = &d->operand[0];
     const ZydisDecodedOperand *from = &d->operand[1];
     unsigned size = bt_size_index(to->size);
-    bool flat = bt_select_is_flat(d, out);
+    BtMemoryKind kind = bt_select_memory_kind(d, out);
     if (bt_operand_is_memory(to)) {
         if (bt_operand_is_immediate(from)) {
-            out->handler = mov_mi[flat][size];
+            out->handler = mov_mi[kind][size];
             return true;
         }
         if (!bt_operand_is_general(from))
             return false; // segment register
         out->reg[1] = bt_operand_register(from);
-        out->handler = mov_mr[flat][size];
+        out->handler = mov_mr[kind][size];
         return true;
     }
     if (!bt_operand_is_general(to))
@@ -57,7 +59,7 @@ static bool select_mov(const BtDecoded *d, BtInsn *out)
     if (bt_operand_is_immediate(from)) {
         out->handler = mov_ri[size];
     } else if (bt_operand_is_memory(from)) {
-        out->handler = mov_rm[flat][size];
+        out->handler = mov_rm[kind][size];
     } else {
         if (!bt_operand_is_general(from))
             return false;
@@ -75,7 +77,7 @@ static bool select_mov(const BtDecoded *d, BtInsn *out)
         bt_set##to(cpu, insn->reg[0], (uint##to##_t)(type)bt_get##from(cpu, insn->reg[1]));        \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_READ_HANDLERS(name##to##_##from##_rm, from,                                                 \
+    BT_READ_HANDLERS_3(name##to##_##from##_rm, from,                                                 \
                      bt_set##to(cpu, insn->reg[0], (uint##to##_t)(type)value))
 
 EXTEND(movzx, 16, 8, uint8_t)
@@ -94,13 +96,14 @@ EXTEND(movsx, 16, 32, int32_t) // MOVSXD with 66 reads 32 bits on some processor
 EXTEND(movsx, 32, 32, int32_t) // MOVSXD without REX.W moves
 EXTEND(movsx, 64, 32, int32_t)
 
-// [source width][destination width], by bt_size_index; any, flat, register.
+// [source width][destination width], by bt_size_index.
 typedef struct {
-    BtHandler *rr, *rm[2];
+    BtHandler *rr, *rm[3]; // [BtMemoryKind]
 } Extend;
 
 #define EXTEND_ROW(name, to, from)                                                                 \
-    {name##to##_##from##_rr, {name##to##_##from##_rm_any, name##to##_##from##_rm_flat}}
+    {name##to##_##from##_rr,                                                                       \
+     {name##to##_##from##_rm_any, name##to##_##from##_rm_flat, name##to##_##from##_rm_base}}
 
 static const Extend movzx_handlers[2][4] = {
     {{0}, EXTEND_ROW(movzx, 16, 8), EXTEND_ROW(movzx, 32, 8), EXTEND_ROW(movzx, 64, 8)},
@@ -126,7 +129,7 @@ static bool select_extend(const BtDecoded *d, BtInsn *out)
         return false;
     out->reg[0] = bt_operand_register(&d->operand[0]);
     if (bt_operand_is_memory(from)) {
-        out->handler = row->rm[bt_select_is_flat(d, out)];
+        out->handler = row->rm[bt_select_memory_kind(d, out)];
     } else {
         out->reg[1] = bt_operand_register(from);
         out->handler = row->rr;

@@ -72,7 +72,7 @@ static void uncount_from_rip(BtCpu *cpu)
     if (!block)
         return;
     for (unsigned i = 0; i < block->count; i++) {
-        const BtInsn *insn = &block->insn[block->lead + i];
+        const BtInsn *insn = &block->insn[i];
         if ((bt_insn_rip(cpu, insn) & cpu->rip_mask) == cpu->rip) {
             cpu->instructions -= block->count - i;
             return;
@@ -85,7 +85,7 @@ static void uncount_rest(BtCpu *cpu)
 {
     const BtBlock *block = cpu->block;
     if (block && cpu->insn)
-        cpu->instructions -= block->count - (unsigned)(cpu->insn - block->insn) + block->lead - 1;
+        cpu->instructions -= block->count - (unsigned)(cpu->insn - block->insn) - 1;
 }
 
 static void finish_step(BtCpu *cpu)
@@ -101,6 +101,7 @@ static void finish_step(BtCpu *cpu)
 // True where run must return.
 static bool left_by_jump(BtCpu *cpu, BtLeave why)
 {
+    cpu->link = NULL;
     switch (why) {
     case BT_LEAVE_EXCEPTION:
         uncount_from_rip(cpu);
@@ -146,8 +147,11 @@ static bool serve_requests(BtCpu *cpu)
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_KICK};
         return true;
     }
-    if (request & ~LASTING_REQUESTS)
+    if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
+        if (request & BT_REQUEST_CODE)
+            cpu->chain_key += BT_CHAIN_EPOCH;
+    }
     if (cpu->wait_for_sipi) {
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
         return true;
@@ -204,11 +208,12 @@ static void run_alone(BtCpu *cpu)
 static void run_next(BtCpu *cpu)
 {
     BtBlock *block = bt_cache_find(cpu, false);
-    // The slot is still there: giving up all blocks clears the link.
-    if (cpu->link) {
-        if (block->cached)
-            *cpu->link = block;
-        cpu->link = NULL;
+    // The block it came from is still there: giving up all blocks clears the link.
+    BtBlock *from = cpu->link;
+    cpu->link = NULL;
+    if (from && block->cached && !from->aliased && from->chain_key == cpu->chain_key) {
+        from->next[cpu->link_way] = block;
+        from->link_key[cpu->link_way] = cpu->chain_key;
     }
     run_block(cpu, block);
 }
@@ -222,6 +227,7 @@ void bt_run(BtCpu *cpu)
         cpu->insn = NULL;
         cpu->block = NULL;
         if (request_of(cpu) || cpu->halted || cpu->wait_for_sipi) {
+            cpu->link = NULL; // an interrupt handler does not follow the block
             done = serve_requests(cpu);
             if (done)
                 break;

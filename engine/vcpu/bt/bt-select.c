@@ -21,6 +21,13 @@ bool bt_select_is_flat(const BtDecoded *d, const BtInsn *out)
     return flat(d, out->segment);
 }
 
+BtMemoryKind bt_select_memory_kind(const BtDecoded *d, const BtInsn *out)
+{
+    if (!bt_select_is_flat(d, out))
+        return BT_KIND_ANY;
+    return out->index == BT_REG_ZERO ? BT_KIND_BASE : BT_KIND_FLAT;
+}
+
 bool bt_select_stack_is_flat(const BtDecoded *d)
 {
     return flat(d, VCPU_SS) && d->cpu->stack_bits != 16;

@@ -60,7 +60,10 @@ static inline unsigned bt_size_index(unsigned bits)
 // Whether the memory operand's segment is flat and its address as wide as flat addresses are, so
 // that handlers of the flat kind may be taken.
 bool bt_select_is_flat(const BtDecoded *d, const BtInsn *out);
-// The same for the stack.
+// The kinds of handlers for memory operands (bt-handler.h).
+typedef enum { BT_KIND_ANY, BT_KIND_FLAT, BT_KIND_BASE } BtMemoryKind;
+BtMemoryKind bt_select_memory_kind(const BtDecoded *d, const BtInsn *out);
+// Whether the stack is flat.
 bool bt_select_stack_is_flat(const BtDecoded *d);
 
 // Whether the code segment is, so that branch targets need no limit check.

@@ -32,14 +32,25 @@ static uint64_t region_count(const BtVm *vm)
     return (vm->page_count >> REGION_PAGE_BITS) + 1;
 }
 
-// Bumps the generations of the pages in [first, last] where `mask_of` bytes hit code.
-static void bump_page(BtVm *vm, uint64_t page, uint64_t mask)
+// Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so.
+static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask)
 {
     if (!(__atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED) & mask))
-        return;
+        return false;
     // In this order: a decoder that sees the new generation sets its bits after they were cleared.
     __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static void request_all(BtVm *vm, uint32_t request)
+{
+    pthread_mutex_lock(&vm->tlb_lock);
+    for (unsigned i = 0; i < BT_MAX_CPUS; i++) {
+        if (vm->cpu[i])
+            __atomic_fetch_or(&vm->cpu[i]->request, request, __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&vm->tlb_lock);
 }
 
 // tlb_lock is held.
@@ -58,12 +69,7 @@ static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
 {
     BtVm *vm = opaque;
     bt_vm_code_written(vm, gpa, size);
-    pthread_mutex_lock(&vm->tlb_lock);
-    for (unsigned i = 0; i < BT_MAX_CPUS; i++) {
-        if (vm->cpu[i])
-            __atomic_fetch_or(&vm->cpu[i]->request, BT_REQUEST_TLB_FLUSH, __ATOMIC_SEQ_CST);
-    }
-    pthread_mutex_unlock(&vm->tlb_lock);
+    request_all(vm, BT_REQUEST_TLB_FLUSH);
 }
 
 static void memory_written(void *opaque, uint64_t gpa, uint64_t size)
@@ -142,6 +148,7 @@ void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uint64_t end = physical + size < physical ? UINT64_MAX : physical + size - 1; // last byte
     uint64_t last = MIN(end >> 12, vm->page_count - 1);
+    bool hit = false;
     for (uint64_t page = physical >> 12; page <= last; page++) {
         if (!__atomic_load_n(&vm->code_regions[page >> REGION_PAGE_BITS], __ATOMIC_RELAXED)) {
             page |= (UINT64_C(1) << REGION_PAGE_BITS) - 1;
@@ -149,8 +156,12 @@ void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
         }
         unsigned from = page == physical >> 12 ? physical & 0xfff : 0;
         unsigned to = page == end >> 12 ? end & 0xfff : 0xfff;
-        bump_page(vm, page, granule_mask(from, to));
+        hit |= bump_page(vm, page, granule_mask(from, to));
     }
+    // Before the writer's next instruction: whoever learns from it that the code is new has the
+    // request at its next block.
+    if (hit)
+        request_all(vm, BT_REQUEST_CODE);
 }
 
 void bt_vm_check_own_block(BtCpu *cpu, uint64_t physical, unsigned size)

@@ -5,9 +5,10 @@
 // Invalidation: every page has a generation and 64 bits that say which of its 64-byte granules hold
 // decoded code. Whoever writes to such a page (a vCPU in its slow path, because the page has no
 // write entry in any TLB; a device through the memory listener) calls bt_vm_code_written after the
-// store; where it hit a granule with code, the generation moves on and all bits go. A block notes
-// the generations of its (one or two) pages before it is decoded and is dropped, or compared with
-// memory again, when they differ, which is looked at on each entry to a block. A vCPU that decodes
+// store; where it hit a granule with code, the generation moves on, all bits go, and every vCPU is
+// asked (BT_REQUEST_CODE) to look blocks up again instead of following its chains. A block notes
+// the generations of its (one or two) pages before it is decoded and is compared with memory again,
+// or dropped, when they differ at a look-up. A vCPU that decodes
 // notes the generation, sets the bits, removes the write entries that vCPUs hold for the page
 // (bt_vm_protect_page), then reads the bytes: a store is either before the decoding or bumps the
 // generation. (Known gap: a store of another vCPU that has passed its TLB compare at that moment and
