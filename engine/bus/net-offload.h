@@ -38,8 +38,8 @@ bool net_tcp_layout(const uint8_t *frame, size_t size, NetTcpLayout *ret);
 // Sends the frame as segments of at most `mss` payload bytes each, with lengths, IPv4
 // identification, sequence numbers, flags and checksums set anew. `frame` is scratch afterwards;
 // `segment` holds one frame (NET_FRAME_MAX). False, nothing sent, where mss is 0, a segment would
-// not fit, or the layers do not follow each other. At most 65550 / mss calls of send; an mss below 64 is raised to 64, so that a guest
-// cannot turn one frame into tens of thousands.
+// not fit, or the layers do not follow each other. At most 65550 / mss calls of send; an mss below
+// 64 is raised to 64, so that a guest cannot turn one frame into tens of thousands.
 bool net_segment_tcp(uint8_t *frame, size_t size, const NetTcpLayout *layout, size_t mss,
                      uint8_t *segment,
                      void (*send)(void *opaque, const uint8_t *frame, size_t size), void *opaque);

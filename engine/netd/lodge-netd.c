@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +82,14 @@ static void say_down(int status)
     send(NETD_CONTROL_FD, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// Starts workers until one ends because the engine has gone.
+// A worker that dies at once never sees the end of its sockets, so the supervisor looks too.
+static bool engine_gone(void)
+{
+    struct pollfd control = { NETD_CONTROL_FD, 0, 0 };
+    return poll(&control, 1, 0) > 0 && (control.revents & (POLLHUP | POLLERR | POLLNVAL));
+}
+
+// Starts workers until the engine has gone.
 static int supervise(const NatStackConfig *config)
 {
     for (;;) {
@@ -97,7 +105,7 @@ static int supervise(const NatStackConfig *config)
         }
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
             ;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || engine_gone())
             return 0;
         say_down(status);
         clock_gettime(CLOCK_MONOTONIC, &ended);
@@ -105,6 +113,8 @@ static int supervise(const NatStackConfig *config)
         if (ended.tv_sec - begun.tv_sec < 2 &&
             !(WIFEXITED(status) && WEXITSTATUS(status) == NETD_EXIT_RENEW))
             nanosleep(&(struct timespec){ 1, 0 }, NULL);
+        if (engine_gone())
+            return 0;
     }
 }
 

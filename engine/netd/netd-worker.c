@@ -183,12 +183,13 @@ static void turn(Worker *w, NatPollSet *set)
     nat_stack_dispatch(w->stack, set, ready < 0);
     if (ready <= 0)
         return;
+    // Lines first: what the engine asked for before it sent a frame holds for that frame.
+    if (set->fds[control].revents & (POLLIN | POLLHUP | POLLERR))
+        receive_lines(w);
     if (set->fds[frames].revents & POLLOUT)
         flush_queue(w);
     if (set->fds[frames].revents & (POLLIN | POLLHUP | POLLERR))
         receive_frames(w);
-    if (set->fds[control].revents & (POLLIN | POLLHUP | POLLERR))
-        receive_lines(w);
     check_resolver(w);
 }
 

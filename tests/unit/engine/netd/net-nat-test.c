@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct {
@@ -291,6 +292,36 @@ static void ends_with_engine(void)
     g_mutex_clear(&lock);
 }
 
+// A worker that dies cannot see that the engine has gone; the supervisor does.
+static void ends_with_engine_after_fault(void)
+{
+    int frames[2], control[2];
+    char line[64] = "";
+    GPid pid = 0;
+    const char *argv[] = { g_getenv("LODGE_NETD"), NULL };
+    g_autoptr(GError) error = NULL;
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, frames), ==, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), ==, 0);
+    const int source[] = { frames[1], control[1] }, target[] = { 3, 4 };
+    g_spawn_async_with_pipes_and_fds(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1,
+                                     -1, -1, source, target, 2, &pid, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    close(frames[1]);
+    close(control[1]);
+    g_assert_cmpint(recv(control[0], line, sizeof line - 1, 0), >, 0);
+    g_assert_cmpstr(line, ==, "hello");
+    pid_t worker = worker_of(pid);
+    if (worker > 0)
+        kill(worker, SIGSTOP);
+    close(frames[0]);
+    close(control[0]);
+    if (worker > 0)
+        kill(worker, SIGKILL);
+    else
+        g_test_skip("the kernel does not list children");
+    g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+}
+
 // Whatever a guest sends, the process goes on.
 static void garbage(Fixture *f, gconstpointer data)
 {
@@ -332,6 +363,7 @@ int main(int argc, char **argv)
     ADD("waits-for-room", waits_for_room);
     ADD("worker-dies", worker_dies);
     g_test_add_func("/net-nat/ends-with-engine", ends_with_engine);
+    g_test_add_func("/net-nat/ends-with-engine-after-fault", ends_with_engine_after_fault);
     ADD("garbage", garbage);
     return g_test_run();
 }
