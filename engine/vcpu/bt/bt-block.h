@@ -36,9 +36,24 @@ struct BtBlock {
     BtInsn insn[] __attribute__((aligned(64)));
 };
 
-// chain_key: low 32 bits the mode key, high 32 bits a count that every TLB flush increases with
-// cpu->chain_key += BT_CHAIN_EPOCH. Never 0.
-#define BT_CHAIN_EPOCH (UINT64_C(1) << 32)
+// chain_key: low 32 bits the mode key, high 32 bits an epoch, a number that was never used before
+// each time that translations go. Ring 3 and the others have an epoch each, so that a change of the
+// address space leaves chains of a kernel in global pages as they are (bt-mmu.c).
+enum { BT_EPOCH_SUPERVISOR, BT_EPOCH_USER };
+
+static inline void bt_chain_update_key(BtCpu *cpu)
+{
+    cpu->chain_key = (uint64_t)cpu->chain_epoch[cpu->cpl == 3] << 32 | cpu->mode_key;
+}
+
+// Blocks of that epoch are looked up again before they follow one another. chain_key is never 0.
+static inline void bt_chain_renew(BtCpu *cpu, unsigned which)
+{
+    if (++cpu->chain_epoch_last == 0)
+        cpu->chain_epoch_last = 1;
+    cpu->chain_epoch[which] = cpu->chain_epoch_last;
+    bt_chain_update_key(cpu);
+}
 
 #define BT_JUMP_CACHE_BITS 12
 

@@ -108,7 +108,8 @@ void bt_cache_create(BtCpu *cpu)
     cache->bucket = g_new0(BtBlock *, 1u << HASH_BITS);
     cpu->block_cache = cache;
     cpu->jump_cache = g_new(BtBlock *, 1u << BT_JUMP_CACHE_BITS);
-    cpu->chain_key = BT_CHAIN_EPOCH; // 0 is no block's
+    bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
+    bt_chain_renew(cpu, BT_EPOCH_USER);
     bt_decoders_init(&cache->decoders, cpu->config->cpuid);
     forget(cpu, cache);
 }

@@ -184,6 +184,11 @@ struct BtCpu {
     bool alone;          // the next block is one instruction (BT_LEAVE_RETRY_ALONE)
     bool stepping, stepping_tf; // bt_debug_after is due; RFLAGS.TF before the instruction
     uint32_t chain_limit; // CS limit that chain_key was made for
+    uint32_t chain_epoch[2], chain_epoch_last; // bt-block.h
+    // By epoch, since it began: bounds of the pages that code was fetched from. And whether rings
+    // 0..2 ran code from a page that is not global.
+    uint64_t code_low[2], code_high[2];
+    bool local_supervisor_code;
     void *simd_private; // bt-simd.c: compiled forms
 };
 

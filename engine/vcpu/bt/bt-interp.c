@@ -53,11 +53,10 @@ static void update_derived(BtCpu *cpu)
     cpu->mode_key = make_mode_key(cpu);
     if (cpu->segment[VCPU_CS].limit != cpu->chain_limit) {
         cpu->chain_limit = cpu->segment[VCPU_CS].limit;
-        cpu->chain_key += BT_CHAIN_EPOCH;
+        bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
+        bt_chain_renew(cpu, BT_EPOCH_USER);
     }
-    cpu->chain_key = (cpu->chain_key & ~UINT64_C(0xffffffff)) | cpu->mode_key;
-    if (cpu->chain_key < BT_CHAIN_EPOCH)
-        cpu->chain_key += BT_CHAIN_EPOCH;
+    bt_chain_update_key(cpu);
     // INTR stays high while IF is 0: not a reason to leave the chain.
     cpu->request_mask =
         cpu->rflags_rest & BT_FLAG_IF ? UINT32_MAX : ~(uint32_t)BT_REQUEST_INTERRUPT;
@@ -149,8 +148,10 @@ static bool serve_requests(BtCpu *cpu)
     }
     if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
-        if (request & BT_REQUEST_CODE)
-            cpu->chain_key += BT_CHAIN_EPOCH;
+        if (request & BT_REQUEST_CODE) {
+            bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
+            bt_chain_renew(cpu, BT_EPOCH_USER);
+        }
     }
     if (cpu->wait_for_sipi) {
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};

@@ -103,8 +103,8 @@ void bt_system_write(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 uint64_t bt_physical_read(BtCpu *cpu, uint64_t physical, unsigned size);
 void bt_physical_write(BtCpu *cpu, uint64_t physical, unsigned size, uint64_t value);
 
-// bt-mmu.c: drops translations. linear: one page, global pages included. Each adds BT_CHAIN_EPOCH
-// (bt-block.h) to cpu->chain_key, so that no block is entered by way of an old translation.
+// bt-mmu.c: drops translations. linear: one page, global pages included. Each renews the epochs of
+// what it may have dropped (bt-block.h), so that no block is entered by way of an old translation.
 void bt_tlb_flush_all(BtCpu *cpu);
 void bt_tlb_flush_non_global(BtCpu *cpu);
 void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear);

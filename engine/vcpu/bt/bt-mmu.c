@@ -337,7 +337,8 @@ BtTlbEntry *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsigned m
     }
     pthread_mutex_unlock(&cpu->vm->tlb_lock);
     entry->slow = page;
-    entry->may = may | (walk.global ? BT_TLB_GLOBAL : 0);
+    entry->may = may | (walk.global ? BT_TLB_GLOBAL : 0) |
+                 walk.page_bits << BT_TLB_PAGE_BITS_SHIFT;
     tlb->used[slot / 64] |= BT_BIT(slot % 64);
     if (walk.page_bits > 12) {
         uint64_t low = linear & ~(BT_BIT(walk.page_bits) - 1);
@@ -354,37 +355,71 @@ uint64_t bt_fetch_page(BtCpu *cpu, uint64_t linear, const uint8_t **ret_host)
     BtTlbEntry *entry = &cpu->tlb[mmu].entry[page >> 12 & (BT_TLB_SIZE - 1)];
     if (entry->slow != page || !(entry->may & BT_TLB_MAY_EXECUTE))
         entry = bt_mmu_fill(cpu, linear, BT_TLB_MAY_EXECUTE, mmu);
+    unsigned epoch = mmu == BT_MMU_USER ? BT_EPOCH_USER : BT_EPOCH_SUPERVISOR;
+    if (epoch == BT_EPOCH_SUPERVISOR && !(entry->may & BT_TLB_GLOBAL))
+        cpu->local_supervisor_code = true;
+    cpu->code_low[epoch] = MIN(cpu->code_low[epoch], page);
+    cpu->code_high[epoch] = MAX(cpu->code_high[epoch], page);
     *ret_host = entry->addend ? (const uint8_t *)(page + entry->addend) : NULL;
     return entry->physical;
 }
 
+static void renew_epoch(BtCpu *cpu, unsigned which)
+{
+    bt_chain_renew(cpu, which);
+    cpu->code_low[which] = UINT64_MAX;
+    cpu->code_high[which] = 0;
+    if (which == BT_EPOCH_SUPERVISOR)
+        cpu->local_supervisor_code = false;
+}
+
 void bt_tlb_flush_all(BtCpu *cpu)
 {
-    cpu->chain_key += BT_CHAIN_EPOCH;
+    renew_epoch(cpu, BT_EPOCH_SUPERVISOR);
+    renew_epoch(cpu, BT_EPOCH_USER);
     for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
         table_flush(&cpu->tlb[i], true);
 }
 
 void bt_tlb_flush_non_global(BtCpu *cpu)
 {
-    cpu->chain_key += BT_CHAIN_EPOCH;
+    if (cpu->local_supervisor_code)
+        renew_epoch(cpu, BT_EPOCH_SUPERVISOR);
+    renew_epoch(cpu, BT_EPOCH_USER);
     for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
         table_flush(&cpu->tlb[i], false);
+}
+
+// Drops what INVLPG of `page` must drop: its entry, and every 4 KiB entry out of a large page that
+// covers it.
+static void table_flush_page(BtTlb *tlb, uint64_t page)
+{
+    unsigned slot = page >> 12 & (BT_TLB_SIZE - 1);
+    if (tlb->entry[slot].slow == page) {
+        entry_clear(&tlb->entry[slot]);
+        tlb->used[slot / 64] &= ~BT_BIT(slot % 64);
+    }
+    if (page < tlb->large_low || page > tlb->large_high)
+        return;
+    for (unsigned word = 0; word < BT_TLB_WORDS; word++) {
+        for (uint64_t left = tlb->used[word]; left; left &= left - 1) {
+            BtTlbEntry *entry = &tlb->entry[word * 64 + (unsigned)__builtin_ctzll(left)];
+            if ((entry->slow ^ page) >> (entry->may >> BT_TLB_PAGE_BITS_SHIFT) == 0) {
+                entry_clear(entry);
+                tlb->used[word] &= ~(left & -left);
+            }
+        }
+    }
 }
 
 void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear)
 {
     uint64_t page = linear & ~UINT64_C(0xfff);
-    unsigned slot = page >> 12 & (BT_TLB_SIZE - 1);
-    cpu->chain_key += BT_CHAIN_EPOCH;
-    for (unsigned i = 0; i < BT_MMU_INDEXES; i++) {
-        BtTlb *tlb = &cpu->tlb[i];
-        if (page >= tlb->large_low && page <= tlb->large_high) {
-            table_flush(tlb, true);
-        } else if (tlb->entry[slot].slow == page) {
-            entry_clear(&tlb->entry[slot]);
-            tlb->used[slot / 64] &= ~BT_BIT(slot % 64);
-        }
+    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
+        table_flush_page(&cpu->tlb[i], page);
+    for (unsigned i = 0; i < 2; i++) {
+        if (page >= cpu->code_low[i] && page <= cpu->code_high[i])
+            renew_epoch(cpu, i);
     }
 }
 

@@ -38,6 +38,7 @@ enum {
     BT_TLB_MAY_WRITE = 1 << 1, // and the D bit is set
     BT_TLB_MAY_EXECUTE = 1 << 2,
     BT_TLB_GLOBAL = 1 << 3,
+    BT_TLB_PAGE_BITS_SHIFT = 8, // from here up: log2 of the size of the page it is out of
 };
 
 #define BT_TLB_WORDS (BT_TLB_SIZE / 64)
@@ -45,6 +46,6 @@ enum {
 typedef struct {
     BtTlbEntry entry[BT_TLB_SIZE];
     uint64_t used[BT_TLB_WORDS]; // bit set: the entry is not empty (a flush visits only these)
-    // Bounds of the linear space that large pages in this table cover: INVLPG within drops all.
+    // Bounds of the linear space that large pages in this table cover.
     uint64_t large_low, large_high;
 } BtTlb;

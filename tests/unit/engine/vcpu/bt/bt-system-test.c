@@ -506,6 +506,15 @@ static void test_rep_ins_fault(void)
 
 // ---- State ----
 
+static void assert_same_segment(const VcpuSegment *a, const VcpuSegment *b)
+{
+    g_assert_cmphex(a->base, ==, b->base);
+    g_assert_cmphex(a->limit, ==, b->limit);
+    g_assert_cmphex(a->selector, ==, b->selector);
+    g_assert_cmphex(a->access, ==, b->access);
+    g_assert_cmpint(a->unusable, ==, b->unusable);
+}
+
 static void test_state_round_trip(void)
 {
     g_autoptr(Machine) m = machine_new(2);
@@ -519,9 +528,13 @@ static void test_state_round_trip(void)
     g_assert_true(OPS->set_state(m->vcpu[1], &m->state, VCPU_STATE_ALL));
     OPS->get_state(m->vcpu[1], &copy, VCPU_STATE_ALL);
     g_assert_cmpmem(&copy.gpr, sizeof copy.gpr, &m->state.gpr, sizeof copy.gpr);
-    g_assert_cmpmem(&copy.segment, sizeof copy.segment, &m->state.segment, sizeof copy.segment);
+    for (unsigned i = 0; i < VCPU_SEGMENTS; i++)
+        assert_same_segment(&copy.segment[i], &m->state.segment[i]);
+    assert_same_segment(&copy.ldtr, &m->state.ldtr);
+    assert_same_segment(&copy.tr, &m->state.tr);
     g_assert_cmpmem(&copy.dr, sizeof copy.dr, &m->state.dr, sizeof copy.dr);
-    g_assert_cmpmem(&copy.events, sizeof copy.events, &m->state.events, sizeof copy.events);
+    g_assert_true(copy.events.nmi_blocked);
+    g_assert_true(copy.events.halted);
     g_assert_cmpuint(copy.msr_count, ==, m->state.msr_count);
     for (unsigned i = 0; i < copy.msr_count; i++) {
         g_assert_cmphex(copy.msr[i].index, ==, m->state.msr[i].index);
@@ -548,7 +561,11 @@ static void test_state_refuses(void)
     bad.gpr[0] = 0x77;                                                                             \
     g_assert_false(OPS->set_state(m->vcpu[0], &bad, VCPU_STATE_ALL));                              \
     OPS->get_state(m->vcpu[0], &now, VCPU_STATE_ALL);                                              \
-    g_assert_cmpmem(&now, sizeof now, &good, sizeof good)
+    g_assert_cmpmem(&now.gpr, sizeof now.gpr, &good.gpr, sizeof good.gpr);                         \
+    g_assert_cmphex(now.cr0, ==, good.cr0);                                                        \
+    g_assert_cmphex(now.cr4, ==, good.cr4);                                                        \
+    g_assert_cmphex(now.efer, ==, good.efer);                                                      \
+    g_assert_cmphex(now.xcr0, ==, good.xcr0)
     REFUSED(bad.cr0 = 0x80000010);
     REFUSED(bad.cr0 |= UINT64_C(1) << 40);
     REFUSED(bad.cr4 |= 1);
