@@ -2,6 +2,8 @@
 // See lifecycle.h.
 #include "engine/lifecycle.h"
 
+#include "engine/base/guest-log.h"
+
 #include <gio/gio.h>
 
 #define SHUTDOWN_PATIENCE_SECONDS 120
@@ -52,7 +54,7 @@ static void machine_event(void *opaque, MachineEvent event, uint32_t value, cons
         machine_reset(lifecycle->machine, false);
         break;
     case MACHINE_TRIPLE_FAULT:
-        g_info("CPU %u: triple fault, the machine resets itself", value);
+        guest_log_once("machine", "triple-fault", "CPU %u: the machine resets itself", value);
         machine_reset(lifecycle->machine, false);
         break;
     case MACHINE_WANTS_POWER_OFF:

@@ -351,23 +351,3 @@ InputRouter *machine_input(Machine *machine)
 {
     return machine->input;
 }
-
-static void describe_range(void *opaque, const BusRange *range)
-{
-    g_string_append_printf(opaque, "%-6s %0*" G_GINT64_MODIFIER "x-%0*" G_GINT64_MODIFIER "x %s\n",
-                           range->port ? "port" : "mmio", range->port ? 4 : 8, range->base,
-                           range->port ? 4 : 8, range->base + range->size - 1, range->name);
-}
-
-char *machine_describe(Machine *machine)
-{
-    GString *text = g_string_new(NULL);
-    bus_lock(machine->bus);
-    for (guint i = 0; i < machine->devices->len; i++) {
-        const DeviceOps *ops = g_array_index(machine->devices, Device, i).ops;
-        g_string_append_printf(text, "device %-16s %s\n", ops->name, ops->spec);
-    }
-    bus_for_each(machine->bus, describe_range, text);
-    bus_unlock(machine->bus);
-    return g_string_free(text, FALSE);
-}

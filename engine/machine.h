@@ -95,6 +95,3 @@ void machine_remove_serial(Machine *machine, unsigned port, const CharBackend *l
 // Hands a client's connection to the SPICE server; the descriptor is taken. scanout: as in
 // MachineOptions. False where there is none.
 bool machine_open_display(Machine *machine, int fd, bool scanout);
-
-// Prints the map of ports and MMIO, for `lodge-engine --list-devices`.
-char *machine_describe(Machine *machine);

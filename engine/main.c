@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // lodge-engine: one process per virtual machine.
+#include "engine/bus/device-table.h"
 #include "engine/doctor.h"
 #include "engine/run.h"
 #include "engine/sandbox.h"
@@ -17,6 +18,7 @@ static const char usage[] =
     "       lodge-engine --create-disk FILE SIZE\n"
     "                                          make an empty disk image\n"
     "       lodge-engine --doctor [--json]     what this computer offers\n"
+    "       lodge-engine --list-devices        the device models and what they follow\n"
     "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
     "       lodge-engine --version\n";
 
@@ -35,6 +37,13 @@ static int run_command(int argc, char **argv)
     return 1;
 }
 
+static int list_devices(void)
+{
+    for (size_t i = 0; i < device_table_size; i++)
+        printf("%-16s %s\n", device_table[i].ops->name, device_table[i].ops->spec);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
@@ -49,6 +58,8 @@ int main(int argc, char **argv)
         return vm_create_disk_command(argc - 2, argv + 2);
     if (strcmp(command, "--doctor") == 0)
         return doctor_command(argc - 2, argv + 2);
+    if (strcmp(command, "--list-devices") == 0)
+        return list_devices();
     if (strcmp(command, "--self-test-sandbox") == 0)
         return sandbox_self_test();
     if (strcmp(command, "--version") == 0) {

@@ -34,7 +34,7 @@ static void take_care(int from, void (*tidy)(void *opaque, int status), void *op
     int status = read_byte(from, &byte) == 1 ? byte : -1;
     tidy(opaque, status);
     if (status < 0)
-        fprintf(stderr, "%s: the engine was killed or crashed; what it had left behind is removed\n",
+        fprintf(stderr, "%s: the engine was killed or crashed; what it left behind is removed\n",
                 prefix);
 }
 

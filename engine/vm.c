@@ -6,6 +6,7 @@
 #include "engine/vm.h"
 
 #include "engine/config/vm-folder.h"
+#include "engine/dbus/session-scope.h"
 #include "engine/dbus/vm-object.h"
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
@@ -186,6 +187,8 @@ static bool set_up(Vm *vm, GError **error)
     if (!take_name(vm, error) || !make_runtime_folder(vm, error))
         return false;
     open_log(vm);
+    session_scope_enter(vm->bus, config_string(vm->config, "machine.uuid"),
+                        config_string(vm->config, "machine.name"));
     return build(vm, error);
 }
 

@@ -101,6 +101,21 @@ def run(tap, lodgectl):
     second.wait(10)
     tap.check(not os.path.exists(shown["spice.socket"]), "its sockets are gone")
 
+    # Where there is systemd, each engine asks for a scope of its own.
+    log = lodgectl.path("systemd.log")
+    mock = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(__file__),
+                                                          "mock-systemd.py"), log],
+                            stdout=subprocess.PIPE, text=True)
+    mock.stdout.readline()
+    lodgectl("start", "m")
+    shown = json.loads(lodgectl("show", "m", "--json").stdout)
+    lodgectl("stop", "m", "--force")
+    mock.kill()
+    with open(log) as file:
+        asked = file.read()
+    tap.check(f"app-lodge-{shown['machine.uuid']}.scope fail" in asked and
+              shown["engine.pid"] in asked and "app.slice" in asked, "a systemd scope", asked)
+
     # Killed in mid-run: nothing is in the way of the next start.
     lodgectl("start", "m")
     shown = json.loads(lodgectl("show", "m", "--json").stdout)
