@@ -38,7 +38,7 @@ for round in $(seq 1 "$rounds"); do
     measure --out $results --engine qemu --tag qemu --append "$guest_args"
     measure --out $results --engine bochs --tag bochs --append "$guest_args"
 done
-host/report.py lodge:native qemu:native bochs:native
+python3 host/report.py lodge:native qemu:native bochs:native
 
 [ -n "$boot" ] || exit 0
 iso="$top/build/bin/lodgectl run --engine ${LODGE_ENGINE:-interpreter} --iso {ISO} --memory {MEM}M"
@@ -48,4 +48,4 @@ for round in $(seq 1 "$rounds"); do
     measure --out results/boot.jsonl --engine cmd --cmd "$iso" --tag lodge-iso --append mode=off --marks "$marks" --initrd out/initrd-mini.cpio --mem 512
     measure --out results/boot.jsonl --engine qemu-iso --tag qemu-iso --append mode=off --marks "$marks" --initrd out/initrd-mini.cpio --mem 512
 done
-host/report.py lodge:native | sed -n '/^boot/,$p'
+python3 host/report.py lodge:native | sed -n '/^boot/,$p'
