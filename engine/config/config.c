@@ -66,21 +66,37 @@ static char *suggest(const char *name)
     return NULL;
 }
 
+// A value as a message has it: one line, not too long.
+static char *shown_value(const char *text)
+{
+    const glong most = 60;
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    bool cut = g_utf8_strlen(valid, -1) > most;
+    g_autofree char *start = cut ? g_utf8_substring(valid, 0, most) : g_strdup(valid);
+    for (char *p = start; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+    }
+    return g_strconcat(start, cut ? "..." : "", NULL);
+}
+
 bool config_set(Config *config, const char *name, const char *text, GError **error)
 {
     unsigned instance;
     const ConfigKey *key = config_key_find(name, &instance);
     if (!key) {
         g_autofree char *hint = suggest(name);
+        g_autofree char *shown = shown_value(name);
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "there is no key %s; %s%s", name, hint ? "did you mean " : "see lodge.conf(5)",
+                    "there is no key %s; %s%s", shown, hint ? "did you mean " : "see lodge.conf(5)",
                     hint ? hint : "");
         return false;
     }
     g_autoptr(GError) problem = NULL;
     char *value = config_key_parse(key, text, &problem);
     if (!value) {
-        g_set_error(error, problem->domain, problem->code, "%s = %s: %s", name, text,
+        g_autofree char *shown = shown_value(text);
+        g_set_error(error, problem->domain, problem->code, "%s = %s: %s", name, shown,
                     problem->message);
         return false;
     }
@@ -92,8 +108,9 @@ bool config_set_assignment(Config *config, const char *assignment, GError **erro
 {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment) {
+        g_autofree char *shown = shown_value(assignment);
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "%s is no setting; write key=value, for instance cpu.count=2", assignment);
+                    "%s is no setting; write key=value, for instance cpu.count=2", shown);
         return false;
     }
     g_autofree char *name = g_strndup(assignment, (gsize)(equals - assignment));
@@ -149,7 +166,8 @@ static bool parse_group(Config *config, GKeyFile *file, const char *group, const
         g_autofree char *name = g_strdup_printf("%s.%s", group, *key);
         g_autoptr(GError) problem = NULL;
         g_autofree char *value = g_key_file_get_string(file, group, *key, &problem);
-        if (!value || !config_set(config, name, value, &problem)) {
+        // With a wrong escape sequence there are both a value and an error.
+        if (problem || !config_set(config, name, value, &problem)) {
             g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s line %u: %s", file_name,
                         find_line(text, group, *key), problem->message);
             return false;

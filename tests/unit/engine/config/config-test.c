@@ -26,6 +26,7 @@ static const struct {
     { "forward", "[network0]\nforward=80\n", "HOST:GUEST" },
     { "forward-port", "[network0]\nforward=70000:80\n", "HOST:GUEST" },
     { "forward-address", "[network0]\nforward=localhost:80:80\n", "HOST:GUEST" },
+    { "escape", "[machine]\nname=a\\q\n", "f line 2: " },
     { "newer", "[machine]\nformat=2\nnovelty=1\n", "newer Lodge" },
     { "instance", "[disk9]\npath=a\n", "there is no group [disk9]" },
     { "syntax", "[machine\n", "f: " },
@@ -45,6 +46,18 @@ static void test_refused(gconstpointer data)
     g_assert_nonnull(error);
     if (!strstr(error->message, refused[i].message))
         g_error("got: %s", error->message);
+    g_assert_null(strchr(error->message, '\n'));
+}
+
+// A message stays one line of a bearable length, whatever the value is.
+static void long_values(void)
+{
+    g_autoptr(Config) config = config_new();
+    g_autofree char *text = g_strnfill(5000, 'x');
+    text[3] = '\n';
+    g_autoptr(GError) error = NULL;
+    g_assert_false(config_set(config, "cpu.count", text, &error));
+    g_assert_cmpuint(strlen(error->message), <, 200);
     g_assert_null(strchr(error->message, '\n'));
 }
 
@@ -141,6 +154,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, GSIZE_TO_POINTER(i), test_refused);
     }
     g_test_add_func("/config/defaults-fit-their-rows", defaults_fit_their_rows);
+    g_test_add_func("/config/long-values", long_values);
     g_test_add_func("/config/round-trip", round_trip);
     g_test_add_func("/config/instances-have-own-defaults", instances_have_own_defaults);
     g_test_add_func("/config/mac-from-uuid", mac_from_uuid);
