@@ -51,13 +51,14 @@ void bt_fpu_enter(BtCpu *cpu);
 void bt_fpu_collect(BtCpu *cpu);
 // LDMXCSR and the like; reserved bits were checked.
 void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value);
-// After the control or status word was loaded or flags were cleared: the host's must be loaded
-// anew; ES and B follow.
-void bt_fpu_x87_changed(BtCpu *cpu);
-// The state after FNINIT; registers keep their contents. bt_fpu_x87_changed has to follow.
-void bt_fpu_init_x87(BtFpu *fpu);
-// ES and B from the flags and masks.
-void bt_x87_update_summary(BtFpu *fpu);
+// bt-x87-host.c. While the host's x87 registers are lent: makes BtFpu's copies current.
+void bt_x87_sync(BtFpu *fpu);
+// Takes the registers back.
+void bt_x87_leave(BtCpu *cpu);
+// After BtFpu's copies were written: forgets lent registers, derives ES and B.
+void bt_x87_changed(BtCpu *cpu);
+// The state after FNINIT; registers keep their contents. bt_x87_changed has to follow.
+void bt_x87_init(BtFpu *fpu);
 
 // For the part of a handler that takes the address of locals: in the handler itself they would keep
 // BT_NEXT from being a tail call, and a chain of blocks would use up the stack.

@@ -3,10 +3,11 @@
 // backends and saved machines use. Instructions that load and store images are in bt-xsave.c.
 // Follows the SDM vol. 1, chapters 8 to 13 (order 325462-080).
 //
-// MXCSR: SIMD instructions run on the host under the guest's rounding mode, DAZ and FTZ with every
-// exception masked. To load the host's register for each of them would cost more than most of them
-// do, so it is loaded once (fpu.live) and stays until the vCPU leaves guest execution; the host
-// then also collects the guest's sticky flags. fpu.mxcsr is complete only after bt_fpu_collect.
+// x87: see bt-x87-host.c. MXCSR: SIMD instructions run on the host under the guest's rounding mode,
+// DAZ and FTZ with every exception masked. To load the host's register for each of them would cost
+// more than most of them do, so it is loaded once (fpu.live) and stays until the vCPU leaves guest
+// execution; the host then also collects the guest's sticky flags. fpu.mxcsr is complete only after
+// bt_fpu_collect.
 
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-fpu-private.h"
@@ -32,8 +33,7 @@ static void update_gate(BtCpu *cpu)
     uint8_t gate = 0;
     if (!em && !ts) {
         gate |= BT_GATE_MMX | BT_GATE_X87;
-        if ((fpu->live & BT_LIVE_X87) &&
-            (fpu->control & BT_X87_EXCEPTIONS) == BT_X87_EXCEPTIONS)
+        if (fpu->live & BT_LIVE_X87)
             gate |= BT_GATE_X87_FAST;
         if (cpu->cr4 & BT_CR4_OSFXSR)
             gate |= BT_GATE_SSE | (quiet ? BT_GATE_SSE_FP : 0);
@@ -69,8 +69,7 @@ void bt_fpu_leave_slow(BtCpu *cpu)
     bt_fpu_collect(cpu);
     if (cpu->fpu.live & BT_LIVE_MXCSR)
         __builtin_ia32_ldmxcsr(BT_MXCSR_DEFAULT);
-    if (cpu->fpu.live & BT_LIVE_X87)
-        __asm__ volatile("fninit");
+    bt_x87_leave(cpu);
     cpu->fpu.live = 0;
     update_gate(cpu);
 }
@@ -83,17 +82,7 @@ void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value)
     update_gate(cpu);
 }
 
-void bt_fpu_x87_changed(BtCpu *cpu)
-{
-    if (cpu->fpu.live & BT_LIVE_X87) {
-        __asm__ volatile("fninit");
-        cpu->fpu.live &= (uint8_t)~BT_LIVE_X87;
-    }
-    bt_x87_update_summary(&cpu->fpu);
-    update_gate(cpu);
-}
-
-void bt_fpu_init_x87(BtFpu *fpu)
+void bt_x87_init(BtFpu *fpu)
 {
     fpu->control = 0x37f;
     fpu->status = 0;
@@ -103,20 +92,13 @@ void bt_fpu_init_x87(BtFpu *fpu)
     fpu->instruction_selector = fpu->data_selector = 0;
 }
 
-void bt_x87_update_summary(BtFpu *fpu)
-{
-    bool pending = fpu->status & ~fpu->control & BT_X87_EXCEPTIONS;
-    fpu->status = (uint16_t)((fpu->status & ~(BT_X87_ES | BT_X87_BUSY)) |
-                             (pending ? BT_X87_ES | BT_X87_BUSY : 0));
-}
-
 void bt_fpu_reset(BtCpu *cpu)
 {
     bt_fpu_leave(cpu);
     BtFpu *fpu = &cpu->fpu;
     memset(fpu->vector, 0, sizeof fpu->vector);
     memset(fpu->st, 0, sizeof fpu->st);
-    bt_fpu_init_x87(fpu);
+    bt_x87_init(fpu);
     fpu->control = 0x40; // FNINIT makes it 37Fh; RESET leaves every register a valid zero
     fpu->tags = 0xff;
     fpu->mxcsr = BT_MXCSR_DEFAULT;
@@ -126,7 +108,9 @@ void bt_fpu_reset(BtCpu *cpu)
 
 void bt_fpu_get(const BtCpu *cpu, uint8_t area[VCPU_XSAVE_SIZE])
 {
-    const BtFpu *fpu = &cpu->fpu;
+    BtFpu copy = cpu->fpu;
+    const BtFpu *fpu = &copy;
+    bt_x87_sync(&copy);
     uint32_t mxcsr = fpu->mxcsr;
     if (fpu->live & BT_LIVE_MXCSR)
         mxcsr |= __builtin_ia32_stmxcsr() & BT_MXCSR_FLAGS;
@@ -159,7 +143,7 @@ bool bt_fpu_set(BtCpu *cpu, const uint8_t area[VCPU_XSAVE_SIZE])
 
     BtFpu *fpu = &cpu->fpu;
     memset(fpu->st, 0, sizeof fpu->st);
-    bt_fpu_init_x87(fpu);
+    bt_x87_init(fpu);
     if (present & 1) {
         fpu->control = bt_x87_control(le16_read(area));
         fpu->status = le16_read(area + 2);
@@ -170,7 +154,7 @@ bool bt_fpu_set(BtCpu *cpu, const uint8_t area[VCPU_XSAVE_SIZE])
         for (unsigned i = 0; i < 8; i++)
             memcpy(fpu->st[(bt_x87_top(fpu) + i) & 7], area + 32 + 16 * i, 10);
     }
-    bt_fpu_x87_changed(cpu);
+    bt_x87_changed(cpu);
     for (unsigned i = 0; i < 16; i++) {
         memset(fpu->vector[i], 0, sizeof fpu->vector[i]);
         if (present & 2)

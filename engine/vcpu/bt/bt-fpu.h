@@ -17,12 +17,11 @@ enum {
     BT_GATE_AVX_FP = 1 << 3,
     BT_GATE_MMX = 1 << 4,    // CR0.EM = 0, CR0.TS = 0
     BT_GATE_X87 = 1 << 5,    // the same, but #NM for both
-    BT_GATE_X87_FAST = 1 << 6, // and the host has the guest's control word, all masked
+    BT_GATE_X87_FAST = 1 << 6, // and the host's x87 registers are lent to the guest
 };
 
-// BtFpu.live: what of the host's FPU is the guest's, all exceptions masked. While MXCSR is, its
-// flags are newer than fpu.mxcsr. The host's x87 stack is always empty between instructions, and
-// its flags are a subset of the guest's.
+// BtFpu.live: what of the host's FPU is the guest's, all exceptions masked. What is has the newer
+// values: the flags of MXCSR, and of x87 the registers, tags and status word.
 enum {
     BT_LIVE_MXCSR = 1 << 0,
     BT_LIVE_X87 = 1 << 1,
@@ -43,7 +42,7 @@ void bt_fpu_reset(BtCpu *cpu);
 // After CR0, CR4 or XCR0 changed (bt_update_mode, XSETBV, set_state).
 void bt_fpu_update(BtCpu *cpu);
 
-// Gives the host its own MXCSR and x87 control word back. Before code outside of this folder runs
+// Gives the host its own MXCSR and x87 registers back. Before code outside of this folder runs
 // on the vCPU's thread (exits served in place) and before run returns.
 void bt_fpu_leave_slow(BtCpu *cpu);
 static inline void bt_fpu_leave(BtCpu *cpu)

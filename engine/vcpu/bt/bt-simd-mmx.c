@@ -8,6 +8,7 @@
 
 void bt_mmx_begin(BtCpu *cpu)
 {
+    bt_x87_leave(cpu);
     if (cpu->fpu.status & BT_X87_ES)
         bt_raise(cpu, BT_MF);
 }

@@ -93,17 +93,20 @@ static void load_environment(BtCpu *cpu, unsigned operand_size, const uint8_t *f
         if (!narrow)
             fpu->opcode = words[4] >> 16 & 0x7ff;
     }
-    bt_fpu_x87_changed(cpu);
+    bt_x87_changed(cpu);
 }
 
 static BT_APART void fnstenv_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint8_t image[ENVIRONMENT32];
     x87_begin_control(cpu, insn);
+    bt_x87_sync(&cpu->fpu);
     unsigned length = store_environment(cpu, insn->operand_size, image);
     bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length, 1);
-    cpu->fpu.control |= BT_X87_EXCEPTIONS;
-    bt_fpu_x87_changed(cpu);
+    if (!(cpu->fpu.live & BT_LIVE_X87)) { // else all are masked
+        cpu->fpu.control |= BT_X87_EXCEPTIONS;
+        bt_x87_changed(cpu);
+    }
 }
 
 static void fnstenv(BtCpu *cpu, const BtInsn *insn)
@@ -118,6 +121,7 @@ static BT_APART void fldenv_body(BtCpu *cpu, const BtInsn *insn)
     x87_begin_waiting(cpu, insn);
     bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image,
                   insn->operand_size == 2 ? ENVIRONMENT16 : ENVIRONMENT32, 1);
+    bt_x87_leave(cpu);
     load_environment(cpu, insn->operand_size, image);
 }
 
@@ -132,13 +136,14 @@ static BT_APART void fnsave_body(BtCpu *cpu, const BtInsn *insn)
     BtFpu *fpu = &cpu->fpu;
     uint8_t image[ENVIRONMENT32 + REGISTERS];
     x87_begin_control(cpu, insn);
+    bt_x87_sync(fpu);
     unsigned length = store_environment(cpu, insn->operand_size, image);
     for (unsigned i = 0; i < 8; i++)
-        memcpy(image + length + 10 * i, x87_st(fpu, i), 10);
+        memcpy(image + length + 10 * i, fpu->st[(bt_x87_top(fpu) + i) & 7], 10);
     bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length + REGISTERS,
                    1);
-    bt_fpu_init_x87(fpu);
-    bt_fpu_x87_changed(cpu);
+    bt_x87_init(fpu);
+    bt_x87_changed(cpu);
 }
 
 static void fnsave(BtCpu *cpu, const BtInsn *insn)
@@ -155,8 +160,9 @@ static BT_APART void frstor_body(BtCpu *cpu, const BtInsn *insn)
     bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length + REGISTERS,
                   1);
     load_environment(cpu, insn->operand_size, image);
+    BtFpu *fpu = &cpu->fpu;
     for (unsigned i = 0; i < 8; i++)
-        memcpy(x87_st(&cpu->fpu, i), image + length + 10 * i, 10);
+        memcpy(fpu->st[(bt_x87_top(fpu) + i) & 7], image + length + 10 * i, 10);
 }
 
 static void frstor(BtCpu *cpu, const BtInsn *insn)
@@ -165,11 +171,9 @@ static void frstor(BtCpu *cpu, const BtInsn *insn)
     BT_NEXT(cpu, insn);
 }
 
-BtHandler *bt_x87_environment(unsigned escape, unsigned modrm)
+BtHandler *bt_x87_environment(unsigned fop)
 {
-    if (modrm >= 0xc0)
-        return NULL;
-    switch (escape << 4 | (modrm >> 3 & 7)) {
+    switch (fop >> 8 << 4 | (fop >> 3 & 7)) { // first byte, ModRM.reg; memory forms
     case 0x14: return fldenv;
     case 0x16: return fnstenv;
     case 0x54: return frstor;

@@ -1,62 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What the bt-x87*.c files share. How an x87 instruction runs is told at the top of bt-x87.c.
 //
-// Use of BtInsn's fields by this family: reg[0] = i of ST(i), immediate = the 11-bit opcode
-// (FOP: low three bits of the first byte, then ModRM), extra = 1 where the memory operand is
-// written, data = the compiled exact form.
+// Use of BtInsn's fields by this family: immediate = the 11-bit opcode as FOP has it (low three
+// bits of the first byte, then ModRM), and from X87_DISTANCE_SHIFT how far the exact form is behind
+// the body; extra = X87_STORES where the memory operand is written; data = the exact form.
 #pragma once
 
-#include "engine/vcpu/bt/bt-flags.h"
 #include "engine/vcpu/bt/bt-fpu-private.h"
 #include "engine/vcpu/bt/bt-memory.h"
+#include "engine/vcpu/bt/bt-simd-private.h"
 
-// An 80-bit register as the memory operand of host instructions.
+enum { X87_STORES = 1 };
+enum { X87_DISTANCE_SHIFT = 16 };
+
+// rdi: image as FXSAVE64 has it, esi: flags in the form of bt-flags.h, rdx: memory operand. Runs
+// the instruction on that state, which may have exceptions unmasked. Returns flags.
+typedef uint32_t X87Exact(uint8_t *image, uint32_t flags, void *memory);
+
 typedef struct {
-    uint8_t bytes[10];
-} X87Value;
+    BtHandler *handler; // NULL: the memory operand is not in a flat segment
+    BtSimdBody *body;
+    X87Exact *exact;
+} X87Form;
 
-static inline X87Value *x87_st(BtFpu *fpu, unsigned i)
+static inline unsigned x87_fop(const BtInsn *insn)
 {
-    return (X87Value *)fpu->st[(bt_x87_top(fpu) + i) & 7];
-}
-
-static inline bool x87_in_use(const BtFpu *fpu, unsigned i)
-{
-    return fpu->tags >> ((bt_x87_top(fpu) + i) & 7) & 1;
-}
-
-static inline void x87_set_top(BtFpu *fpu, unsigned top)
-{
-    fpu->status = (uint16_t)((fpu->status & ~(7u << BT_X87_TOP_SHIFT)) |
-                             (top & 7) << BT_X87_TOP_SHIFT);
-}
-
-static inline void x87_pop(BtFpu *fpu)
-{
-    unsigned top = bt_x87_top(fpu);
-    fpu->tags &= (uint8_t)~(1u << top);
-    x87_set_top(fpu, top + 1);
-}
-
-// The register that a push fills, which the caller has found free; it is then ST(0).
-static inline X87Value *x87_push(BtFpu *fpu)
-{
-    unsigned top = (bt_x87_top(fpu) - 1) & 7;
-    fpu->tags |= (uint8_t)(1u << top);
-    x87_set_top(fpu, top);
-    return (X87Value *)fpu->st[top];
-}
-
-// C1 and the exception flags from the host's status word after an operation.
-static inline void x87_merge(BtFpu *fpu, uint16_t host_status)
-{
-    fpu->status = (uint16_t)((fpu->status & ~BT_X87_C1) |
-                             (host_status & (BT_X87_EXCEPTIONS | BT_X87_C1)));
-}
-
-static inline void x87_clear_c1(BtFpu *fpu)
-{
-    fpu->status &= (uint16_t)~BT_X87_C1;
+    return insn->immediate & 0x7ff;
 }
 
 // What FNSTENV will tell about the last instruction that was not a control instruction.
@@ -65,33 +34,48 @@ static inline void x87_track(BtCpu *cpu, const BtInsn *insn)
     BtFpu *fpu = &cpu->fpu;
     fpu->instruction_pointer = bt_insn_rip(cpu, insn);
     fpu->instruction_selector = cpu->segment[VCPU_CS].selector;
-    fpu->opcode = (uint16_t)insn->immediate;
+    fpu->opcode = (uint16_t)x87_fop(insn);
+    if (insn->flags & BT_INSN_HAS_MEMORY) {
+        fpu->data_pointer = bt_effective_address(cpu, insn);
+        fpu->data_selector = cpu->segment[insn->segment].selector;
+    }
 }
 
-static inline void x87_track_memory(BtCpu *cpu, const BtInsn *insn, uint64_t offset)
+static inline bool x87_all_masked(const BtFpu *fpu)
 {
-    x87_track(cpu, insn);
-    cpu->fpu.data_pointer = offset;
-    cpu->fpu.data_selector = cpu->segment[insn->segment].selector;
+    return (fpu->control & BT_X87_EXCEPTIONS) == BT_X87_EXCEPTIONS;
 }
 
-// bt-x87-exact.c. Raises #NM or a pending #MF, else gives the host the guest's control word.
+// bt-x87-compile.c: everything of `insn` but handler and data is set; any: see bt_emit_way_out.
+// False where there is no room.
+bool bt_x87_compile(BtCpu *cpu, const BtInsn *insn, bool flat, BtHandler *any, X87Form *form);
+// The forms of an instruction that found no room when it was decoded.
+X87Form bt_x87_spare_form(BtCpu *cpu, const BtInsn *insn);
+
+static inline X87Form x87_form(BtCpu *cpu, const BtInsn *insn)
+{
+    if (__builtin_expect(!insn->data, 0))
+        return bt_x87_spare_form(cpu, insn);
+    uint8_t *exact = insn->data;
+    return (X87Form){.exact = (X87Exact *)exact,
+                     .body = (BtSimdBody *)(exact - (insn->immediate >> X87_DISTANCE_SHIFT))};
+}
+
+// bt-x87-host.c. Raises #NM or a pending #MF, else lends the host's FPU to the guest, unless that
+// has exceptions unmasked.
 void bt_x87_enter(BtCpu *cpu);
-// Runs the instruction from the guest's whole state, whatever it may raise. A handler.
-void bt_x87_exact(BtCpu *cpu, const BtInsn *insn);
-// Compiles the exact form; NULL where there is no room.
-void *bt_x87_compile(BtCpu *cpu, const BtInsn *insn);
+void bt_x87_store_image(const BtFpu *fpu, uint8_t image[512]);
+void bt_x87_load_image(BtFpu *fpu, const uint8_t image[512]);
 
-// Begins a waiting instruction. True: every exception is masked and the host is ready, so that a
-// handler whose stack registers are as it wants them may go on by itself; else bt_x87_exact.
-static inline bool x87_begin(BtCpu *cpu, const BtInsn *insn)
-{
-    BT_BEGIN(cpu, insn);
-    if (__builtin_expect(cpu->fpu.gate & BT_GATE_X87_FAST, 1))
-        return true;
-    bt_x87_enter(cpu);
-    return cpu->fpu.gate & BT_GATE_X87_FAST;
-}
+// bt-x87-exact.c: runs the instruction on the guest's state in memory.
+void bt_x87_exact(BtCpu *cpu, const BtInsn *insn);
+
+// bt-x87-control.c: the handler of a control instruction, or NULL.
+BtHandler *bt_x87_control_handler(unsigned fop);
+void bt_x87_fnstsw_ax(BtCpu *cpu, const BtInsn *insn);
+void bt_x87_fwait(BtCpu *cpu, const BtInsn *insn);
+// bt-x87-environment.c
+BtHandler *bt_x87_environment(unsigned fop);
 
 // Begins a non-waiting (control) instruction.
 static inline void x87_begin_control(BtCpu *cpu, const BtInsn *insn)
@@ -101,24 +85,10 @@ static inline void x87_begin_control(BtCpu *cpu, const BtInsn *insn)
         bt_raise(cpu, BT_NM);
 }
 
-// Begins a waiting control instruction.
+// Begins a waiting control instruction. ES is never set while the host's FPU is lent.
 static inline void x87_begin_waiting(BtCpu *cpu, const BtInsn *insn)
 {
     x87_begin_control(cpu, insn);
-    if (cpu->fpu.status & BT_X87_ES)
+    if (!(cpu->fpu.live & BT_LIVE_X87) && (cpu->fpu.status & BT_X87_ES))
         bt_raise(cpu, BT_MF);
 }
-
-// Host address for a store of `size` bytes, or NULL where it is not RAM that can be written at
-// once. Raises what the address alone raises.
-static inline void *x87_writable(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned size)
-{
-    uint64_t linear = bt_linear(cpu, insn->segment, offset, size, true);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
-    return e->write == ((linear + size - 1) & ~UINT64_C(0xfff)) ? (void *)(linear + e->addend)
-                                                                : NULL;
-}
-
-// Handlers of one opcode (escape: the first byte - D8h), NULL where the file has none.
-BtHandler *bt_x87_arithmetic(unsigned escape, unsigned modrm);
-BtHandler *bt_x87_environment(unsigned escape, unsigned modrm);

@@ -37,8 +37,9 @@ static unsigned vector_count(const BtCpu *cpu)
 
 // ---- legacy area, into and out of a buffer ----
 
-static void store_x87(const BtFpu *fpu, bool wide, uint8_t *area)
+static void store_x87(BtFpu *fpu, bool wide, uint8_t *area)
 {
+    bt_x87_sync(fpu);
     memset(area, 0, AT_MXCSR);
     le16_write(area, fpu->control);
     le16_write(area + 2, fpu->status);
@@ -79,14 +80,14 @@ static void load_x87(BtCpu *cpu, bool wide, const uint8_t *area)
     }
     for (unsigned i = 0; i < 8; i++)
         memcpy(fpu->st[(bt_x87_top(fpu) + i) & 7], area + AT_ST + 16 * i, 10);
-    bt_fpu_x87_changed(cpu);
+    bt_x87_changed(cpu);
 }
 
 static void clear_x87(BtCpu *cpu)
 {
     memset(cpu->fpu.st, 0, sizeof cpu->fpu.st);
-    bt_fpu_init_x87(&cpu->fpu);
-    bt_fpu_x87_changed(cpu);
+    bt_x87_init(&cpu->fpu);
+    bt_x87_changed(cpu);
 }
 
 static void store_mxcsr(BtCpu *cpu, uint8_t *area)

@@ -328,14 +328,21 @@ void native_store(const BtCpu *cpu, NativeState *state)
 static NativeResult step(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
                          const uint8_t *code, unsigned length, uint64_t rip, int *ret_vector)
 {
-    static BtInsn insns[3];
-    BtDecoded d;
-    if (!native_decode(cpu, code, length, &d, &insns[1]))
-        return NATIVE_UNDECODED;
-    if (!select(&d, &insns[1]))
-        return NATIVE_UNSELECTED;
+    static BtInsn insns[NATIVE_MAX + 2];
+    unsigned count = 1, at = 0;
+    do {
+        BtDecoded d;
+        BtInsn *insn = &insns[count++];
+        g_assert_cmpuint(count, <, G_N_ELEMENTS(insns));
+        if (!native_decode(cpu, code + at, length - at, &d, insn))
+            return NATIVE_UNDECODED;
+        insn->offset = (uint16_t)at;
+        if (!select(&d, insn))
+            return NATIVE_UNSELECTED;
+        at += insn->length;
+    } while (at < length);
     insns[0] = (BtInsn){.handler = start};
-    insns[2] = (BtInsn){.handler = finish};
+    insns[count] = (BtInsn){.handler = finish};
     cpu->block_rip = rip;
     *ret_vector = run_alone(cpu, insns);
     return NATIVE_RAN;

@@ -8,7 +8,7 @@
 
 #include <glib.h>
 
-enum { NATIVE_PAGE = 4096, NATIVE_AREA = 832 };
+enum { NATIVE_PAGE = 4096, NATIVE_AREA = 832, NATIVE_MAX = 32 };
 
 typedef struct {
     uint64_t gpr[16]; // RSP is not used
@@ -38,7 +38,8 @@ void native_run(const uint8_t *code, unsigned length, NativeState *state);
 
 typedef enum { NATIVE_RAN, NATIVE_UNDECODED, NATIVE_UNSELECTED } NativeResult;
 
-// The same in the interpreter: decoded by Zydis, selected by `select`, run alone.
+// The same in the interpreter: decoded by Zydis, selected by `select`. The code may be a sequence
+// of up to NATIVE_MAX - 1 instructions, which run without a break.
 NativeResult native_interpret(BtCpu *cpu, bool (*select)(const BtDecoded *d, BtInsn *out),
                               const uint8_t *code, unsigned length, NativeState *state);
 // Runs one instruction at `rip` from what the CPU holds; the exception's vector, -1: none.

@@ -108,6 +108,87 @@ static void test_opcode(gconstpointer argument)
     g_test_message("%u cases", cases);
 }
 
+static bool select_both(const BtDecoded *d, BtInsn *out)
+{
+    return bt_select_x87(d, out) || bt_select_simd(d, out);
+}
+
+// One instruction of a sequence; memory operands are at [rbx], [rbx+16] .. [rbx+112]. Returns its
+// length.
+static unsigned random_instruction(uint8_t *code)
+{
+    static const uint8_t others[][4] = {
+        {3, 0xd9, 0x6b, 0x80}, // fldcw [rbx-128]
+        {3, 0xd9, 0x7b, 0x70}, // fnstcw
+        {2, 0xdb, 0xe2},       // fnclex
+        {2, 0xdb, 0xe3},       // fninit
+        {2, 0xdf, 0xe0},       // fnstsw ax
+        {3, 0xdd, 0x7b, 0x10}, // fnstsw m16
+        {1, 0x9b},             // fwait
+        {2, 0x0f, 0x77},       // emms
+        {3, 0x0f, 0xfc, 0xc1}, // paddb mm0, mm1
+        {3, 0x0f, 0x6f, 0x13}, // movq mm2, [rbx]
+        {3, 0x0f, 0x7f, 0xd8}, // movq mm0, mm3
+        {3, 0x0f, 0x2a, 0xc1}, // cvtpi2ps xmm0, mm1
+        {3, 0x0f, 0x58, 0xc1}, // addps xmm0, xmm1
+        {3, 0x0f, 0x5e, 0x0b}, // divps xmm1, [rbx]
+        {3, 0x0f, 0x2f, 0xc1}, // comiss xmm0, xmm1
+        {3, 0x0f, 0xae, 0x1b}, // stmxcsr [rbx]
+    };
+    if (native_below(4) == 0) {
+        const uint8_t *other = others[native_below(G_N_ELEMENTS(others))];
+        memcpy(code, other + 1, other[0]);
+        return other[0];
+    }
+    for (;;) {
+        BtDecoded d;
+        BtInsn insn;
+        code[0] = (uint8_t)(0xd8 + native_below(8));
+        code[1] = (uint8_t)native_random();
+        unsigned length = 2;
+        if (code[1] < 0xc0) {
+            code[1] = (code[1] & 0x38) | 0x43;
+            code[2] = (uint8_t)(16 * native_below(8));
+            length = 3;
+        }
+        if (!native_decode(cpu, code, length, &d, &insn) || is_environment(d.insn.mnemonic) ||
+            d.insn.mnemonic == ZYDIS_MNEMONIC_FLDCW || leaves_c1(d.insn.mnemonic))
+            continue;
+        return length;
+    }
+}
+
+// Sequences, through which the guest's registers stay in the host's.
+static void test_sequences(void)
+{
+    static NativeRun r;
+    uint8_t initial[NATIVE_PAGE], code[128];
+    for (unsigned i = 0; i < 4000 * repetitions(); i++) {
+        unsigned length = 0, offset = 1024;
+        for (unsigned n = 1 + native_below(20); n; n--)
+            length += random_instruction(code + length);
+        random_state(&r.before);
+        random_data(initial, offset);
+        le16_write(initial + offset - 128, // for FLDCW
+                   (uint16_t)((native_random() & 0xf00) | (native_below(6) ? 0x7f : 0x7b)));
+        for (unsigned k = 0; k < 16; k++)
+            native_interesting(r.before.area + 160 + 16 * k, 16);
+        r.before.gpr[3] = (uintptr_t)native_data() + offset;
+        native_both(cpu, select_both, code, length, initial, &r);
+        BtDecoded d;
+        BtInsn insn;
+        native_decode(cpu, code, length, &d, &insn);
+        if (!native_same(&r, &d)) {
+            for (unsigned k = 0; k < length; k++)
+                g_printerr("%02x ", code[k]);
+            g_printerr("\ncontrol %04x status %04x\n", le16_read(r.before.area),
+                       le16_read(r.before.area + 2));
+            g_test_fail();
+            return;
+        }
+    }
+}
+
 // FNSTENV, FLDENV, FNSAVE, FRSTOR in the two protected-mode layouts. Instruction and data pointers
 // have their own test: on the native side XRSTOR has not loaded them.
 static void test_environment(gconstpointer argument)
@@ -287,6 +368,7 @@ int main(int argc, char **argv)
         g_autofree char *name = g_strdup_printf("/bt-x87/native/%02x", i);
         g_test_add_data_func(name, GUINT_TO_POINTER(i), test_opcode);
     }
+    g_test_add_func("/bt-x87/sequences", test_sequences);
     g_test_add_data_func("/bt-x87/environment/32-bit", GUINT_TO_POINTER(0), test_environment);
     g_test_add_data_func("/bt-x87/environment/16-bit", GUINT_TO_POINTER(1), test_environment);
     g_test_add_func("/bt-x87/environment/real-mode", test_real_mode_layout);
