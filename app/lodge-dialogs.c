@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "app/lodge-dialogs.h"
 
+#include "app/client/vm-client.h"
+
 #include <adwaita.h>
 #include <glib/gi18n.h>
 
@@ -16,21 +18,9 @@ static GtkWindow *window_of(GtkWidget *widget)
     return GTK_IS_WINDOW(root) ? GTK_WINDOW(root) : NULL;
 }
 
-// The engine's messages begin with a small letter; a dialog's text is a sentence.
-static char *as_sentence(const char *message)
-{
-    if (!message || !*message)
-        return g_strdup("");
-    g_autofree char *first = g_utf8_substring(message, 0, 1);
-    g_autofree char *upper = g_utf8_strup(first, -1);
-    const char *rest = g_utf8_next_char(message);
-    gboolean stop = g_str_has_suffix(message, ".");
-    return g_strdup_printf("%s%s%s", upper, rest, stop ? "" : ".");
-}
-
 void lodge_dialog_error(GtkWidget *parent, const char *heading, const GError *error)
 {
-    g_autofree char *body = as_sentence(error ? error->message : NULL);
+    g_autofree char *body = vm_client_sentence(error ? error->message : NULL);
     GtkWidget *dialog = adw_message_dialog_new(window_of(parent), heading, body);
     adw_message_dialog_add_response(ADW_MESSAGE_DIALOG(dialog), "close", _("_Close"));
     gtk_window_present(GTK_WINDOW(dialog));

@@ -3,7 +3,7 @@
 // step (vm_folder_commit) after everything about it was checked, or not at all.
 #include "app/cli/commands.h"
 
-#include "app/client/engine-launcher.h"
+#include "app/client/vm-create.h"
 #include "app/client/vm-client.h"
 
 #include <stdio.h>
@@ -45,10 +45,7 @@ static bool add_disk(Config *config, const char *folder, const char *value, unsi
     int64_t size;
     if (!config_size_parse(value, &size) || g_file_test(value, G_FILE_TEST_EXISTS))
         return set_absolute(config, "--disk", key, value, error);
-    g_autofree char *name = g_strdup_printf("disk%u.raw", number);
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    const char *arguments[] = { "--create-disk", path, value, NULL };
-    return engine_call(arguments, error) && config_set(config, key, name, error);
+    return vm_create_disk(config, folder, number, value, error);
 }
 
 static bool apply_option(Config *config, const char *folder, const char *option, const char *value,
@@ -67,37 +64,22 @@ static bool apply_option(Config *config, const char *folder, const char *option,
     return config_set_assignment(config, value, error); // --set
 }
 
-static bool fill(const CliCall *call, const char *folder, GError **error)
+static bool fill(Config *config, const char *folder, void *data, GError **error)
 {
-    g_autoptr(Config) config = config_new();
-    g_autofree char *uuid = g_uuid_string_random();
+    const CliCall *call = data;
     unsigned disks = 0;
-    if (!config_set(config, "machine.name", cli_argument(call, 0), error) ||
-        !config_set(config, "machine.uuid", uuid, error))
-        return false;
     for (guint i = 0; i < call->names->len; i++) {
         if (!apply_option(config, folder, call->names->pdata[i], call->values->pdata[i], &disks,
                           error))
             return false;
     }
-    g_autofree char *path = g_build_filename(folder, VM_CONFIG_FILE, NULL);
-    const char *arguments[] = { "--check", folder, NULL };
-    return config_check(config, error) && config_save(config, path, error) &&
-           engine_call(arguments, error);
+    return true;
 }
 
 static int run_create(const CliCall *call)
 {
-    const char *name = cli_argument(call, 0);
     GError *error = NULL;
-    g_autofree char *prepared = vm_folder_prepare(name, &error);
-    if (!prepared)
-        return cli_fail(error);
-    if (!fill(call, prepared, &error)) {
-        vm_folder_discard(prepared);
-        return cli_fail(error);
-    }
-    g_autofree char *folder = vm_folder_commit(prepared, name, &error);
+    g_autofree char *folder = vm_create(cli_argument(call, 0), fill, (void *)call, &error);
     if (!folder)
         return cli_fail(error);
     printf("%s\n", folder);

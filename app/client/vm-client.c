@@ -46,3 +46,13 @@ void vm_client_strip_error(GError *error)
 {
     g_dbus_error_strip_remote_error(error);
 }
+
+char *vm_client_sentence(const char *message)
+{
+    if (!message || !*message)
+        return g_strdup("");
+    g_autofree char *first = g_utf8_substring(message, 0, 1);
+    g_autofree char *upper = g_utf8_strup(first, -1);
+    return g_strdup_printf("%s%s%s", upper, g_utf8_next_char(message),
+                           g_str_has_suffix(message, ".") ? "" : ".");
+}

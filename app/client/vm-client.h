@@ -21,3 +21,7 @@ char *vm_client_state(const Config *config);
 
 // Takes "GDBus.Error:...: " off a message that came over the bus.
 void vm_client_strip_error(GError *error);
+
+// An engine's message as a dialog says it: a capital at the front, a stop at the end. Free with
+// g_free.
+char *vm_client_sentence(const char *message);
