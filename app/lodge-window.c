@@ -3,6 +3,7 @@
 
 #include "app/lodge-machine-page.h"
 #include "app/lodge-machine-row.h"
+#include "app/wizard/lodge-wizard.h"
 
 #include <glib/gi18n.h>
 
@@ -10,7 +11,6 @@ struct _LodgeWindow {
     AdwApplicationWindow parent_instance;
     LodgeLibrary *library;
     gboolean close_confirmed;
-    char *wanted_folder; // show this machine when the library has it
 
     AdwToastOverlay *toasts;
     AdwLeaflet *leaflet;
@@ -55,12 +55,25 @@ static void on_library_changed(GListModel *model, guint position, guint removed,
     LodgeVm *shown = lodge_machine_page_get_vm(self->page);
     if (shown && lodge_library_find(self->library, lodge_vm_get_folder(shown)) != shown)
         lodge_machine_page_set_vm(self->page, NULL);
-    LodgeVm *wanted =
-        self->wanted_folder ? lodge_library_find(self->library, self->wanted_folder) : NULL;
-    if (wanted) {
-        g_clear_pointer(&self->wanted_folder, g_free);
-        lodge_window_show_machine(self, wanted);
-    }
+}
+
+static void on_created(LodgeWizard *wizard, const char *folder, gboolean start, LodgeWindow *self)
+{
+    lodge_library_refresh(self->library);
+    LodgeVm *vm = lodge_library_find(self->library, folder);
+    if (!vm)
+        return; // somebody removed it again
+    lodge_window_show_machine(self, vm);
+    if (start)
+        gtk_widget_activate_action(GTK_WIDGET(self->page), "machine.start", NULL);
+}
+
+static void activate_new_machine(GtkWidget *widget, const char *action, GVariant *parameter)
+{
+    LodgeWindow *self = LODGE_WINDOW(widget);
+    GtkWidget *wizard = lodge_wizard_new(GTK_WINDOW(self));
+    g_signal_connect_object(wizard, "created", G_CALLBACK(on_created), self, 0);
+    gtk_window_present(GTK_WINDOW(wizard));
 }
 
 static void activate_back(GtkWidget *widget, const char *action, GVariant *parameter)
@@ -135,7 +148,6 @@ static void lodge_window_dispose(GObject *object)
     if (self->library)
         g_signal_handlers_disconnect_by_data(self->library, self);
     g_clear_object(&self->library);
-    g_clear_pointer(&self->wanted_folder, g_free);
     G_OBJECT_CLASS(lodge_window_parent_class)->dispose(object);
 }
 
@@ -150,9 +162,12 @@ static void lodge_window_class_init(LodgeWindowClass *klass)
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, leaflet);
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, list);
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, page);
+    gtk_widget_class_install_action(widget_class, "win.new-machine", NULL, activate_new_machine);
     gtk_widget_class_install_action(widget_class, "win.back", NULL, activate_back);
     gtk_widget_class_install_action(widget_class, "win.fullscreen", NULL, activate_fullscreen);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F11, 0, "win.fullscreen", NULL);
+    gtk_widget_class_add_binding_action(widget_class, GDK_KEY_n, GDK_CONTROL_MASK,
+                                        "win.new-machine", NULL);
 }
 
 static void lodge_window_init(LodgeWindow *self)
