@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ADD OR ADC SBB AND SUB XOR CMP TEST, INC DEC NEG NOT (SDM vol. 2), every width and form, locked
 // ones included. The host's own instruction does the work (bt-handler.h).
+#include "engine/vcpu/bt/bt-fuse.h"
 #include "engine/vcpu/bt/bt-handler.h"
 #include "engine/vcpu/bt/bt-select.h"
 
@@ -181,6 +182,8 @@ static bool select_binary(const Binary *table, const BtDecoded *d, BtInsn *out)
     BtMemoryKind kind = bt_select_memory_kind(d, out);
     if (bt_operand_is_memory(to)) {
         bool locked = out->flags & BT_INSN_LOCK;
+        if (!locked && kind == BT_KIND_BASE)
+            out->extra = bt_operand_is_immediate(from) ? BT_FORM_MI : BT_FORM_MR;
         if (bt_operand_is_immediate(from)) {
             out->handler = locked ? table->mi_lock[size] : table->mi[kind][size];
         } else {
@@ -191,10 +194,13 @@ static bool select_binary(const Binary *table, const BtDecoded *d, BtInsn *out)
     }
     out->reg[0] = bt_operand_register(to);
     if (bt_operand_is_memory(from)) {
+        out->extra = kind == BT_KIND_BASE ? BT_FORM_RM : BT_FORM_NONE;
         out->handler = table->rm[kind][size];
     } else if (bt_operand_is_immediate(from)) {
+        out->extra = BT_FORM_RI;
         out->handler = table->ri[size];
     } else {
+        out->extra = BT_FORM_RR;
         out->reg[1] = bt_operand_register(from);
         out->handler = table->rr[size];
     }
@@ -209,6 +215,7 @@ static bool select_unary(const Unary *table, const BtDecoded *d, BtInsn *out)
                            ? table->m_lock[size]
                            : table->m[bt_select_memory_kind(d, out)][size];
     } else {
+        out->extra = BT_FORM_RR;
         out->reg[0] = bt_operand_register(&d->operand[0]);
         out->handler = table->r[size];
     }

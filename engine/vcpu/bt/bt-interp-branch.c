@@ -372,7 +372,8 @@ bool bt_select_branch(const BtDecoded *d, BtInsn *out)
         out->handler = out->operand_size == 2 ? bound16 : bound32;
         return true;
     default: // Jcc: 70..7F and 0F 80..8F
+        out->extra = is_plain(d, out) ? 1 + (d->insn.opcode & 15) : 0; // for bt-fuse.c
         return set_target(d, out) &&
-               ends(out, jcc_handlers[d->insn.opcode & 15][is_plain(d, out)]);
+               ends(out, jcc_handlers[d->insn.opcode & 15][out->extra != 0]);
     }
 }

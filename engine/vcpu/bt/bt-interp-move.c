@@ -306,7 +306,7 @@ static bool take(BtInsn *out, BtHandler *handler)
     return true;
 }
 
-bool bt_select_move(const BtDecoded *d, BtInsn *out)
+static bool select_any(const BtDecoded *d, BtInsn *out)
 {
     switch (d->insn.mnemonic) {
     case ZYDIS_MNEMONIC_MOV: return select_mov(d, out);
@@ -325,4 +325,15 @@ bool bt_select_move(const BtDecoded *d, BtInsn *out)
         return take(out, xlat);
     default: return select_conditional(d, out);
     }
+}
+
+bool bt_select_move(const BtDecoded *d, BtInsn *out)
+{
+    if (!select_any(d, out))
+        return false;
+    bool conditional = d->insn.cpu_flags->tested != 0;
+    if (!conditional && d->insn.mnemonic != ZYDIS_MNEMONIC_XLAT &&
+        (!(out->flags & BT_INSN_HAS_MEMORY) || d->insn.mnemonic == ZYDIS_MNEMONIC_LEA))
+        out->flags |= BT_INSN_QUIET;
+    return true;
 }

@@ -165,10 +165,12 @@ static bool select_shift(const Shift *table, const BtDecoded *d, BtInsn *out)
     }
     out->reg[0] = bt_operand_register(&d->operand[0]);
     unsigned mask = d->operand[0].size == 64 ? 63 : 31;
-    if (constant && table->rn[size] && (out->extra & mask) != 0)
+    if (constant && table->rn[size] && (out->extra & mask) != 0) {
         out->handler = table->rn[size];
-    else
-        out->handler = constant ? table->ri[size] : table->rc[size];
+        out->reg[2] = true; // writes all flags (bt-fuse.c)
+        return true;
+    }
+    out->handler = constant ? table->ri[size] : table->rc[size];
     return true;
 }
 
