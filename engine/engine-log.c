@@ -21,10 +21,12 @@ static void write_line(EngineLog *log, const char *kind, const char *text)
     double seconds = (g_get_monotonic_time() - log->start) / 1e6;
     g_autofree char *line = g_strdup_printf("%10.3f %s%s\n", seconds, kind, text);
     size_t size = strlen(line);
-    if (g_atomic_int_add(&log->written, (gint)size) > LOG_MAX_BYTES)
+    // Asked before it is added to: the sum of what is dropped must not wrap.
+    if (g_atomic_int_get(&log->written) > LOG_MAX_BYTES)
         return;
+    g_atomic_int_add(&log->written, (gint)size);
     if (write(log->fd, line, size) < 0)
-        g_atomic_int_set(&log->written, LOG_MAX_BYTES); // full disk: stop trying
+        g_atomic_int_set(&log->written, LOG_MAX_BYTES + 1); // full disk: stop trying
 }
 
 static GLogWriterOutput writer(GLogLevelFlags level, const GLogField *fields, gsize count,
@@ -54,8 +56,16 @@ void engine_log_init(int fd)
     g_log_set_writer_func(writer, &the_log, NULL);
 }
 
+// The guest writes what it likes to the port: nothing of that may reach a terminal as control
+// characters.
 void engine_log_firmware(const char *line)
 {
-    if (the_log.fd >= 0)
-        write_line(&the_log, "firmware: ", line);
+    if (the_log.fd < 0)
+        return;
+    g_autofree char *text = g_strdup(line);
+    for (char *p = text; *p; p++) {
+        if (!g_ascii_isprint(*p) && *p != '\t')
+            *p = '?';
+    }
+    write_line(&the_log, "firmware: ", text);
 }

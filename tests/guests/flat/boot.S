@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Boot sector and mode switches of a flat guest: a floppy or disk image whose first sector loads the
-// rest to 10000h with INT 13h, then enters 32-bit protected mode with flat segments and, in a 64-bit
-// guest, long mode with the first 4 GiB mapped by 2 MiB pages. Then guest_main is called.
+// Boot sector and mode switches of a flat guest: a floppy or disk image whose first sector loads
+// the rest to 10000h with INT 13h, then enters 32-bit protected mode with flat segments and, in a
+// 64-bit guest, long mode with the first 4 GiB mapped by 2 MiB pages. Then guest_main is called.
 
     .code16
     .section .boot, "ax"
@@ -73,7 +73,8 @@ packet: .byte 16, 0
 packet_segment: .word 0
 packet_sector: .long 0, 0
 
-    .org 510
+    .org 506
+    .long 0                 // a number for the guest, at 7DFAh: whoever starts it may write one here
     .word 0xaa55
 
     .section .start, "ax"
