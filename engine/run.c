@@ -5,10 +5,11 @@
 // machine process opens everything, locks itself in and runs the guest.
 #include "engine/run.h"
 
+#include "engine/base/keys.h"
 #include "engine/char-stream.h"
 #include "engine/config/vm-folder.h"
 #include "engine/engine-log.h"
-#include "engine/key-text.h"
+#include "engine/key-feeder.h"
 #include "engine/lifecycle.h"
 #include "engine/run-stats.h"
 #include "engine/sandbox.h"
@@ -45,7 +46,7 @@ typedef struct {
 
 typedef struct {
     Run *run;
-    GArray *events;
+    GArray *strokes;
 } TypedText;
 
 struct Run {
@@ -142,7 +143,7 @@ static gboolean take_screenshot(gpointer opaque)
 static gboolean type_text(gpointer opaque)
 {
     TypedText *text = opaque;
-    key_feeder_add(text->run->feeder, text->events);
+    key_feeder_add(text->run->feeder, text->strokes);
     return G_SOURCE_REMOVE;
 }
 
@@ -203,10 +204,10 @@ static bool parse_texts(Run *run)
         g_autoptr(GError) error = NULL;
         TypedText text = {
             .run = run,
-            .events = key_text_parse_escaped(
+            .strokes = keys_from_escaped_text(
                 g_array_index(run->options->texts, RunTimed, i).what, &error),
         };
-        if (!text.events) {
+        if (!text.strokes) {
             g_autofree char *message = g_strdup_printf("--type: %s", error->message);
             complain(run->prefix, message);
             return false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The US keyboard as tables. Scancodes are set 1, as in IBM's "Personal System/2 Hardware Interface
+// See keys.h: the US keyboard as tables. Scancodes are set 1, as in IBM's "Personal System/2 Hardware Interface
 // Technical Reference", keyboard section.
 #include "engine/base/keys.h"
 
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SCANCODE_SHIFT 0x2a
+#define LONGEST_NAME 16 // characters of a key's name, and some
 
 typedef struct {
     const char *name;
@@ -21,13 +22,14 @@ static const NamedKey named_keys[] = {
     { "f4", 0x3e },         { "f5", 0x3f },         { "f6", 0x40 },         { "f7", 0x41 },
     { "f8", 0x42 },         { "f9", 0x43 },         { "f10", 0x44 },        { "numlock", 0x45 },
     { "scrolllock", 0x46 }, { "f11", 0x57 },        { "f12", 0x58 },        { "minus", 0x0c },
-    { "plus", 0x0d },       { "kp-enter", 0xe01c }, { "rctrl", 0xe01d },    { "kp-slash", 0xe035 },
+    { "plus", 0x4e },       { "kp-enter", 0xe01c }, { "rctrl", 0xe01d },    { "kp-slash", 0xe035 },
     { "print", 0xe037 },    { "sysrq", 0xe037 },    { "altgr", 0xe038 },    { "ralt", 0xe038 },
     { "home", 0xe047 },     { "up", 0xe048 },       { "pageup", 0xe049 },   { "pgup", 0xe049 },
     { "left", 0xe04b },     { "right", 0xe04d },    { "end", 0xe04f },      { "down", 0xe050 },
     { "pagedown", 0xe051 }, { "pgdn", 0xe051 },     { "insert", 0xe052 },   { "ins", 0xe052 },
     { "delete", 0xe053 },   { "del", 0xe053 },      { "super", 0xe05b },    { "win", 0xe05b },
-    { "rsuper", 0xe05c },   { "menu", 0xe05d },     { "pause", 0xe11d },
+    { "rsuper", 0xe05c },   { "menu", 0xe05d },     { "pause", 0xe11d },    { "meta", 0xe05b },
+    { "rightctrl", 0xe01d }, { "rightshift", 0x36 },
 };
 
 // Keys that carry characters, without and with Shift.
@@ -74,12 +76,13 @@ static const CharacterKey *find_character(char c, bool *ret_shift)
 
 static uint16_t find_key(const char *name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(named_keys); i++)
-        if (!strcmp(named_keys[i].name, name))
+    for (unsigned i = 0; i < G_N_ELEMENTS(named_keys); i++) {
+        if (strcmp(named_keys[i].name, name) == 0)
             return named_keys[i].scancode;
-    bool shift;
+    }
+    bool shift = false;
     const CharacterKey *key = name[0] && !name[1] ? find_character(name[0], &shift) : NULL;
-    return key ? key->scancode : 0;
+    return key && !shift ? key->scancode : 0;
 }
 
 GArray *keys_from_chord(const char *chord, GError **error)
@@ -91,7 +94,7 @@ GArray *keys_from_chord(const char *chord, GError **error)
         // Names may hold a hyphen of their own (kp-enter), and "-" and "+" are keys too: the
         // longest name that exists is taken.
         uint16_t scancode = 0;
-        size_t length = strlen(rest);
+        size_t length = strnlen(rest, LONGEST_NAME);
         for (; length > 0; length--) {
             if (rest[length] && rest[length] != '-' && rest[length] != '+')
                 continue;
@@ -111,8 +114,8 @@ GArray *keys_from_chord(const char *chord, GError **error)
     }
     if (*rest || strokes->len == 0) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "no key is called \"%s\"; keys are named like a, f1, enter, ctrl-alt-delete",
-                    strokes->len ? rest : chord);
+                    "there is no key \"%s\"; write names joined by +, like ctrl+alt+delete, f2, "
+                    "enter or a", strokes->len ? rest : chord);
         return NULL;
     }
     for (guint i = strokes->len; i-- > 0;)
@@ -120,24 +123,68 @@ GArray *keys_from_chord(const char *chord, GError **error)
     return g_steal_pointer(&strokes);
 }
 
+static bool append_character(GArray *strokes, const char *c, GError **error)
+{
+    bool shift = false;
+    const CharacterKey *key = find_character(*c, &shift);
+    if (!key) {
+        gunichar symbol = g_utf8_get_char_validated(c, -1);
+        char shown[8] = "?";
+        if (symbol < 0x110000)
+            shown[g_unichar_to_utf8(symbol, shown)] = 0;
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "\"%s\" is not on a US keyboard; type ASCII characters", shown);
+        return false;
+    }
+    if (shift)
+        append(strokes, SCANCODE_SHIFT, true);
+    append(strokes, key->scancode, true);
+    append(strokes, key->scancode, false);
+    if (shift)
+        append(strokes, SCANCODE_SHIFT, false);
+    return true;
+}
+
 GArray *keys_from_text(const char *text, GError **error)
 {
     g_autoptr(GArray) strokes = g_array_new(FALSE, FALSE, sizeof(KeyStroke));
     for (const char *c = text; *c; c++) {
-        bool shift = false;
-        const CharacterKey *key = find_character(*c, &shift);
-        if (!key) {
-            g_autofree char *shown = g_utf8_make_valid(c, MIN(strlen(c), 4));
-            g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                        "the character at \"%s\" is not on a US keyboard", shown);
+        if (!append_character(strokes, c, error))
             return NULL;
+    }
+    return g_steal_pointer(&strokes);
+}
+
+// What a backslash and the character behind it stand for; 0: nothing, the backslash is itself.
+static char escaped_character(char c)
+{
+    switch (c) {
+    case 'n': return '\n';
+    case 't': return '\t';
+    case 'e': return 0x1b;
+    case '\\': return '\\';
+    default: return 0;
+    }
+}
+
+GArray *keys_from_escaped_text(const char *text, GError **error)
+{
+    g_autoptr(GArray) strokes = g_array_new(FALSE, FALSE, sizeof(KeyStroke));
+    while (*text) {
+        const char *close = strncmp(text, "\\<", 2) == 0 ? strchr(text, '>') : NULL;
+        char escaped = *text == '\\' ? escaped_character(text[1]) : 0;
+        if (close) {
+            g_autofree char *name = g_strndup(text + 2, (gsize)(close - text - 2));
+            g_autoptr(GArray) chord = keys_from_chord(name, error);
+            if (!chord)
+                return NULL;
+            g_array_append_vals(strokes, chord->data, chord->len);
+            text = close + 1;
+        } else if (!append_character(strokes, escaped ? &escaped : text, error)) {
+            return NULL;
+        } else {
+            text += escaped ? 2 : 1;
         }
-        if (shift)
-            append(strokes, SCANCODE_SHIFT, true);
-        append(strokes, key->scancode, true);
-        append(strokes, key->scancode, false);
-        if (shift)
-            append(strokes, SCANCODE_SHIFT, false);
     }
     return g_steal_pointer(&strokes);
 }

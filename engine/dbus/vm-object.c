@@ -4,9 +4,10 @@
 #include "engine/dbus/vm-object.h"
 
 #include "data/dbus/lodge-vm1.h"
+#include "engine/base/keys.h"
 #include "engine/char-stream.h"
 #include "engine/dbus/errors.h"
-#include "engine/key-text.h"
+#include "engine/key-feeder.h"
 #include "engine/run-stats.h"
 
 #include <errno.h>
@@ -92,22 +93,22 @@ static gboolean handle_type_text(LodgeVm1 *skeleton, GDBusMethodInvocation *invo
                                  const char *text, VmObject *object)
 {
     GError *error = NULL;
-    g_autoptr(GArray) events = key_text_parse(text, &error);
-    if (events)
-        key_feeder_add(object->feeder, events);
-    return answer(object, invocation, events != NULL, error);
+    g_autoptr(GArray) strokes = keys_from_text(text, &error);
+    if (strokes)
+        key_feeder_add(object->feeder, strokes);
+    return answer(object, invocation, strokes != NULL, error);
 }
 
 static gboolean handle_send_keys(LodgeVm1 *skeleton, GDBusMethodInvocation *invocation,
                                  const char *const *chords, VmObject *object)
 {
-    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(KeyEvent));
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(KeyStroke));
     for (; *chords; chords++) {
         GError *error = NULL;
-        g_autoptr(GArray) events = key_chord_parse(*chords, &error);
-        if (!events)
+        g_autoptr(GArray) strokes = keys_from_chord(*chords, &error);
+        if (!strokes)
             return answer(object, invocation, false, error);
-        g_array_append_vals(all, events->data, events->len);
+        g_array_append_vals(all, strokes->data, strokes->len);
     }
     key_feeder_add(object->feeder, all);
     return answer(object, invocation, true, NULL);

@@ -2,7 +2,7 @@
 // machine.conf: as text, and as values of every key; what is accepted must survive being written and
 // read again. Also text and chords for the keyboard.
 #include "engine/config/config.h"
-#include "engine/key-text.h"
+#include "engine/base/keys.h"
 
 #include <string.h>
 
@@ -31,8 +31,8 @@ static void try_values(const char *text)
         if (g_strcmp0(value, again) != 0)
             g_error("%s: '%s' becomes '%s'", config_keys[i].key, value, again);
     }
-    g_autoptr(GArray) typed = key_text_parse_escaped(text, NULL);
-    g_autoptr(GArray) chord = key_chord_parse(text, NULL);
+    g_autoptr(GArray) typed = keys_from_escaped_text(text, NULL);
+    g_autoptr(GArray) chord = keys_from_chord(text, NULL);
     if (chord && chord->len % 2)
         g_error("a key stays down");
 }

@@ -34,7 +34,7 @@ LAYERS = [
     ("engine/spice", [BASE, LOOP] + BORDERS),
     ("engine/netd", [BASE, LOOP, BUS + "/net-backend.h"]),
     ("engine/dbus", [BASE, "engine/config", "engine/lifecycle.h", "engine/machine.h",
-                     "engine/char-stream.h", "engine/key-text.h", "engine/run-stats.h",
+                     "engine/char-stream.h", "engine/key-feeder.h", "engine/run-stats.h",
                      "data/dbus", "snapshots", "usb"]),
     ("snapshots", [BASE, LOOP]),
     ("usb", [BASE, LOOP, MEMORY, BUS]),
