@@ -5,6 +5,7 @@ may be killed at any time.  on-the-bus.py LODGECTL"""
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -128,6 +129,22 @@ def run(tap, lodgectl):
     result = lodgectl("stop", "m", "--force")
     tap.check(result.returncode == 0 and state(lodgectl) == "off", "stop --force", result)
     tap.check(lodgectl("delete", "m").returncode == 0 and lodgectl.machines() == [], "delete")
+
+    # A port of the host that is taken.
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = str(taken.getsockname()[1])
+    lodgectl("create", "m", "--set", f"floppy0.path={guest}", "--engine", "interpreter",
+             "--set", f"network0.forward={port}:80")
+    result = lodgectl("start", "m")
+    tap.check(result.returncode == 1 and len(result.stderr.splitlines()) == 1 and
+              port in result.stderr, "start with a port that is taken", result)
+    taken.close()
+    result = lodgectl("start", "m")
+    tap.check(result.returncode == 0, "start when the port is free", result)
+    lodgectl("stop", "m", "--force")
+    lodgectl("delete", "m")
 
     # A machine that cannot start says why, once, and is not left half-started.
     lodgectl("create", "m", "--set", f"floppy0.path={guest}")
