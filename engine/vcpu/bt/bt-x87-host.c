@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Lending the host's x87 registers to the guest. While they are lent (fpu.live has BT_LIVE_X87)
 // they hold the guest's registers, tags, TOP, flags and rounding, with every exception masked, and
-// the copies in BtFpu are old; control word, opcode and pointers are always BtFpu's. That is only done
-// while the guest masks every exception itself, so nothing can become pending.
+// the copies in BtFpu are old; control word, opcode and pointers are always BtFpu's. That is only
+// done while the guest masks every exception itself, so nothing can become pending.
 //
 // Nothing else on this thread uses x87 meanwhile: the compiler does not for x86-64 without long
 // double, MMX forms ask for the registers back first, the kernel gives signal handlers a state of

@@ -90,8 +90,17 @@ static void on_signal(int signal, siginfo_t *info, void *frame)
     siglongjmp(native_leave, 1);
 }
 
+bool native_is_amd(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amd");
+}
+
 void native_init(void)
 {
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx"))
+        exit(77); // meson: skipped
     const char *seed = g_getenv("BT_SEED");
     random_state = seed ? g_ascii_strtoull(seed, NULL, 0) : (uint64_t)g_get_real_time() | 1;
     g_test_message("BT_SEED=%" G_GUINT64_FORMAT, random_state);

@@ -22,8 +22,11 @@ uint8_t *native_data(void);
 // Where the instruction is put, for relative addresses and FPU instruction pointers.
 uint64_t native_code_address(void);
 
-// Once per program.
+// Once per program. Ends it as skipped where the host has no AVX to compare with.
 void native_init(void);
+// Where the manuals leave a choice the interpreter does as AMD processors do; on another host such
+// choices are not compared.
+bool native_is_amd(void);
 BtCpu *native_cpu_new(void);
 void native_cpu_free(BtCpu *cpu);
 

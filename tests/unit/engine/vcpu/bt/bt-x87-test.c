@@ -229,6 +229,10 @@ static void test_pointers(void)
     static const uint8_t fnstenv[] = {0xd9, 0xb3, 0x00, 0x04, 0x00, 0x00}; // [rbx+1024]
     uint8_t initial[NATIVE_PAGE], code[16];
     unsigned cases = 0;
+    if (!native_is_amd()) { // Intel's newer ones note pointers of exceptions only
+        g_test_skip("the host notes other pointers");
+        return;
+    }
     memcpy(code, fld, sizeof fld);
     memcpy(code + 5, fnstenv, sizeof fnstenv);
     for (unsigned opcode = 0xd8; opcode <= 0xdf; opcode++) {
