@@ -110,9 +110,9 @@ static void piece_write(BtCpu *cpu, Piece piece, const uint8_t *buffer)
 static void check_alignment(BtCpu *cpu, uint64_t linear, unsigned size)
 {
     unsigned natural = size >= 16 ? 16 : size >= 8 ? 8 : size >= 4 ? 4 : size;
-    if (size == 28 || size == 94 || size == 108 || size == 6)
+    if (size == 28 || size == 108 || size == 6)
         natural = 4;
-    if (size == 14)
+    if (size == 14 || size == 94)
         natural = 2;
     if (linear & (natural - 1))
         bt_raise_error(cpu, BT_AC, 0);

@@ -155,25 +155,71 @@ void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model)
     }
 }
 
+// With an address size of 32 bits in 64-bit code, Zydis 4.0 takes SIB.base 5 for R13D where REX.B
+// is set and mod is 0, though it means a displacement and no base there as everywhere.
+static void mend_base(BtDecoded *d)
+{
+    if (!(d->insn.attributes & ZYDIS_ATTRIB_HAS_SIB) || d->insn.raw.modrm.mod != 0 ||
+        d->insn.raw.sib.base != 5 || d->insn.address_width == 16)
+        return;
+    for (unsigned i = 0; i < d->insn.operand_count; i++) {
+        ZydisDecodedOperand *operand = &d->operand[i];
+        if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+            operand->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+            continue;
+        operand->mem.base = ZYDIS_REGISTER_NONE;
+        operand->mem.disp.has_displacement = true;
+        operand->mem.disp.value = d->insn.raw.disp.value;
+    }
+}
+
+// PAUSE is only where REX.B is 0: else XCHG with R8, whatever the prefixes.
+static bool mend_pause(const ZydisDecoder *decoder, BtDecoded *d)
+{
+    if (d->insn.mnemonic != ZYDIS_MNEMONIC_PAUSE || !d->insn.raw.rex.B)
+        return true;
+    uint8_t bytes[INSN_MAX];
+    unsigned length = d->insn.length;
+    for (unsigned i = 0; i < length; i++)
+        bytes[i] = d->bytes[i] == 0xf3 || d->bytes[i] == 0xf2 ? 0x3e : d->bytes[i];
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, bytes, length, &d->insn, d->operand));
+}
+
+// An instruction that raises something keeps the bytes that decided so, for bt-cache.c to compare:
+// more may have changed than the first.
+static void set_undecodable(const ZydisDecoder *decoder, const uint8_t *bytes, unsigned available,
+                            BtInsn *out)
+{
+    ZydisDecodedInstruction insn;
+    unsigned length = 1;
+    while (length < MIN(available, INSN_MAX) &&
+           ZydisDecoderDecodeInstruction(decoder, NULL, bytes, length, &insn) ==
+               ZYDIS_STATUS_NO_MORE_DATA)
+        length++;
+    set_raise(out, raise_undefined, length);
+    memcpy(out->bytes, bytes, length);
+}
+
 bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
                BtInsn *out)
 {
-    BtDecoded d;
-    ZyanStatus status = ZydisDecoderDecodeFull(choose_decoder(cpu, decoders), bytes, available,
-                                               &d.insn, d.operand);
+    BtDecoded d = {.bytes = bytes, .cpu = cpu};
+    const ZydisDecoder *decoder = choose_decoder(cpu, decoders);
+    ZyanStatus status = ZydisDecoderDecodeFull(decoder, bytes, available, &d.insn, d.operand);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_MAX)
         return false;
     if (ZYAN_SUCCESS(status)) {
-        d.bytes = bytes;
-        d.cpu = cpu;
+        mend_base(&d);
+        bool known = mend_pause(decoder, &d);
         fill(&d, out);
-        if (bt_decode_allowed(decoders, &d.insn) && select_family(&d, out))
+        if (known && bt_decode_allowed(decoders, &d.insn) && select_family(&d, out))
             return true;
         set_raise(out, raise_undefined, d.insn.length);
     } else if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA) {
         set_raise(out, raise_too_long, INSN_MAX);
+        memcpy(out->bytes, bytes, INSN_MAX);
     } else {
-        set_raise(out, raise_undefined, 1);
+        set_undecodable(decoder, bytes, available, out);
     }
     return true;
 }

@@ -157,12 +157,11 @@ static void popa(BtCpu *cpu, const BtInsn *insn)
     BT_BEGIN(cpu, insn);
     unsigned size = insn->operand_size;
     uint64_t sp = cpu->gpr[VCPU_RSP];
-    uint64_t value[8];
-    for (unsigned i = 0; i < 8; i++)
-        value[7 - i] = read_stack(cpu, sp + i * size, size);
+    // A fault in between leaves the registers before it loaded, as on this host.
     for (unsigned i = 0; i < 8; i++) {
-        if (i != VCPU_RSP)
-            set_general(cpu, i, size, value[i]);
+        uint64_t value = read_stack(cpu, sp + i * size, size);
+        if (7 - i != VCPU_RSP)
+            set_general(cpu, 7 - i, size, value);
     }
     set_wide(cpu, VCPU_RSP, sp + 8 * size);
     BT_NEXT(cpu, insn);

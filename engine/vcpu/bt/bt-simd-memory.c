@@ -35,26 +35,48 @@ static bool enabled(const uint8_t *mask, unsigned element, unsigned size)
     return mask[element * size + size - 1] & 0x80;
 }
 
+// Elements are accessed in units of this size: VMASKMOV and VPMASKMOV know no #AC.
+static unsigned unit(const BtCpu *cpu, unsigned size)
+{
+    return cpu->mmu_index == BT_MMU_USER_ALIGNED ? 1 : size;
+}
+
 // Writes the enabled elements, all or, where one of them faults, none.
 static void store_masked(BtCpu *cpu, const BtInsn *insn, const uint8_t *data, const uint8_t *mask,
                          unsigned size, unsigned count)
 {
     uint64_t base = bt_effective_address(cpu, insn);
-    for (unsigned i = 0; i < count; i++) {
-        if (enabled(mask, i, size))
-            bt_probe_write(cpu, insn->segment, wrap(insn, base + i * size), size);
+    unsigned step = unit(cpu, size);
+    for (unsigned at = 0; at < count * size; at += step) {
+        if (enabled(mask, at / size, size))
+            bt_probe_write(cpu, insn->segment, wrap(insn, base + at), step);
     }
-    for (unsigned i = 0; i < count; i++) {
-        if (enabled(mask, i, size))
-            bt_write_bytes(cpu, insn->segment, wrap(insn, base + i * size), data + i * size, size,
-                           1);
+    for (unsigned at = 0; at < count * size; at += step) {
+        if (enabled(mask, at / size, size))
+            bt_write_bytes(cpu, insn->segment, wrap(insn, base + at), data + at, step, 1);
     }
+}
+
+// The byte forms. This host checks the whole operand, whatever the mask, where the manual leaves
+// it open.
+static void store_bytes(BtCpu *cpu, const BtInsn *insn, const uint8_t *data, const uint8_t *mask,
+                        unsigned count)
+{
+    uint64_t base = bt_effective_address(cpu, insn);
+    bt_probe_write(cpu, insn->segment, base,
+                   cpu->mmu_index == BT_MMU_USER_ALIGNED ? count : 1);
+    for (unsigned i = 1; i < count; i++) {
+        uint64_t at = wrap(insn, base + i);
+        if (at % 4096 == 0)
+            bt_probe_write(cpu, insn->segment, at, 1);
+    }
+    store_masked(cpu, insn, data, mask, 1, count);
 }
 
 static void maskmovdqu(BtCpu *cpu, const BtInsn *insn)
 {
     begin(cpu, insn);
-    store_masked(cpu, insn, cpu->fpu.vector[insn->reg[0]], cpu->fpu.vector[insn->reg[1]], 1, 16);
+    store_bytes(cpu, insn, cpu->fpu.vector[insn->reg[0]], cpu->fpu.vector[insn->reg[1]], 16);
     BT_NEXT(cpu, insn);
 }
 
@@ -62,8 +84,8 @@ static void maskmovq(BtCpu *cpu, const BtInsn *insn)
 {
     begin(cpu, insn);
     bt_mmx_begin(cpu);
-    store_masked(cpu, insn, cpu->fpu.st[insn->reg[0]], cpu->fpu.st[insn->reg[1]], 1, 8);
-    bt_mmx_end(cpu);
+    bt_mmx_end(cpu); // this host does so even where the store faults
+    store_bytes(cpu, insn, cpu->fpu.st[insn->reg[0]], cpu->fpu.st[insn->reg[1]], 8);
     BT_NEXT(cpu, insn);
 }
 
@@ -82,10 +104,10 @@ static BT_APART void maskmov_load_body(BtCpu *cpu, const BtInsn *insn)
     const uint8_t *mask = cpu->fpu.vector[insn->reg[1]];
     unsigned size = insn->operand_size;
     uint8_t value[32] = {0};
-    for (unsigned i = 0; i < insn->memory_size / size; i++) {
-        if (enabled(mask, i, size))
-            bt_read_bytes(cpu, insn->segment, wrap(insn, base + i * size), value + i * size, size,
-                          1);
+    unsigned step = unit(cpu, size);
+    for (unsigned at = 0; at < insn->memory_size; at += step) {
+        if (enabled(mask, at / size, size))
+            bt_read_bytes(cpu, insn->segment, wrap(insn, base + at), value + at, step, 1);
     }
     memcpy(cpu->fpu.vector[insn->reg[0]], value, sizeof value);
 }

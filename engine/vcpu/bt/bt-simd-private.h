@@ -90,9 +90,10 @@ static inline bool bt_simd_open(const BtCpu *cpu, const BtInsn *insn)
 static inline void *bt_simd_pointer(BtCpu *cpu, const BtInsn *insn, unsigned size, bool write)
 {
     uint64_t offset = bt_effective_address(cpu, insn);
-    uint64_t linear = bt_linear(cpu, insn->segment, offset, size, write);
-    if (__builtin_expect(linear & insn->reg[2], 0))
+    // Before the address itself, as this host does: a misaligned one in SS is #GP.
+    if (__builtin_expect((offset + cpu->segment[insn->segment].base) & insn->reg[2], 0))
         bt_raise_error(cpu, BT_GP, 0);
+    uint64_t linear = bt_linear(cpu, insn->segment, offset, size, write);
     const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
     uint64_t tag = write ? e->write : e->read;
     if (__builtin_expect(tag == (linear & ~UINT64_C(0xfff)) &&

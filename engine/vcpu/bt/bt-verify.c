@@ -221,15 +221,10 @@ void bt_op_arpl(BtCpu *cpu, const BtInsn *insn)
     unsigned rpl = cpu->gpr[insn->reg[1]] & 3;
     bool raise_rpl = (value & 3u) < rpl;
     uint16_t result = (uint16_t)((value & ~3u) | rpl);
-    if (insn->flags & BT_INSN_HAS_MEMORY) {
-        uint64_t address = bt_effective_address(cpu, insn);
-        if (raise_rpl)
-            bt_write16(cpu, insn->segment, address, result);
-        else
-            bt_probe_write(cpu, insn->segment, address, 2);
-    } else if (raise_rpl) {
+    if (raise_rpl && (insn->flags & BT_INSN_HAS_MEMORY))
+        bt_write16(cpu, insn->segment, bt_effective_address(cpu, insn), result);
+    else if (raise_rpl)
         set_register(cpu, insn->reg[0], 2, result);
-    }
     set_zero_flag(cpu, raise_rpl);
     BT_NEXT(cpu, insn);
 }

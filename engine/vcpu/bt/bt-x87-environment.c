@@ -90,10 +90,28 @@ static void load_environment(BtCpu *cpu, unsigned operand_size, const uint8_t *f
         fpu->instruction_selector = (uint16_t)words[4];
         fpu->data_pointer = words[5];
         fpu->data_selector = (uint16_t)words[6];
-        if (!narrow)
-            fpu->opcode = words[4] >> 16 & 0x7ff;
+        fpu->opcode = narrow ? 0 : words[4] >> 16 & 0x7ff; // 0: as this host
     }
     bt_x87_changed(cpu);
+}
+
+// The operand's first word and then its last byte, which is what CR2 tells on this host where it
+// crosses into a page that cannot be accessed. #AC comes before both.
+static void probe_ends(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned size, bool write)
+{
+    if (cpu->mode != BT_MODE_LONG) // whole, before any page
+        bt_linear(cpu, insn->segment, offset, size, write);
+    if (cpu->mmu_index == BT_MMU_USER_ALIGNED)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t at = offset + (i ? size - 1 : 0);
+        unsigned bytes = i ? 1 : insn->operand_size == 2 ? 2 : 4;
+        uint8_t buffer[4];
+        if (write)
+            bt_probe_write(cpu, insn->segment, at, bytes);
+        else
+            bt_read_bytes(cpu, insn->segment, at, buffer, bytes, 1);
+    }
 }
 
 static BT_APART void fnstenv_body(BtCpu *cpu, const BtInsn *insn)
@@ -102,7 +120,9 @@ static BT_APART void fnstenv_body(BtCpu *cpu, const BtInsn *insn)
     x87_begin_control(cpu, insn);
     bt_x87_sync(&cpu->fpu);
     unsigned length = store_environment(cpu, insn->operand_size, image);
-    bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length, 1);
+    uint64_t offset = bt_effective_address(cpu, insn);
+    probe_ends(cpu, insn, offset, length, true);
+    bt_write_bytes(cpu, insn->segment, offset, image, length, 1);
     if (!(cpu->fpu.live & BT_LIVE_X87)) { // else all are masked
         cpu->fpu.control |= BT_X87_EXCEPTIONS;
         bt_x87_changed(cpu);
@@ -119,8 +139,10 @@ static BT_APART void fldenv_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint8_t image[ENVIRONMENT32];
     x87_begin_waiting(cpu, insn);
-    bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image,
-                  insn->operand_size == 2 ? ENVIRONMENT16 : ENVIRONMENT32, 1);
+    unsigned length = insn->operand_size == 2 ? ENVIRONMENT16 : ENVIRONMENT32;
+    uint64_t offset = bt_effective_address(cpu, insn);
+    probe_ends(cpu, insn, offset, length, false);
+    bt_read_bytes(cpu, insn->segment, offset, image, length, 1);
     bt_x87_leave(cpu);
     load_environment(cpu, insn->operand_size, image);
 }
@@ -140,8 +162,9 @@ static BT_APART void fnsave_body(BtCpu *cpu, const BtInsn *insn)
     unsigned length = store_environment(cpu, insn->operand_size, image);
     for (unsigned i = 0; i < 8; i++)
         memcpy(image + length + 10 * i, fpu->st[(bt_x87_top(fpu) + i) & 7], 10);
-    bt_write_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length + REGISTERS,
-                   1);
+    uint64_t offset = bt_effective_address(cpu, insn);
+    probe_ends(cpu, insn, offset, length + REGISTERS, true);
+    bt_write_bytes(cpu, insn->segment, offset, image, length + REGISTERS, 1);
     bt_x87_init(fpu);
     bt_x87_changed(cpu);
 }
@@ -157,8 +180,9 @@ static BT_APART void frstor_body(BtCpu *cpu, const BtInsn *insn)
     uint8_t image[ENVIRONMENT32 + REGISTERS];
     x87_begin_waiting(cpu, insn);
     unsigned length = insn->operand_size == 2 ? ENVIRONMENT16 : ENVIRONMENT32;
-    bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), image, length + REGISTERS,
-                  1);
+    uint64_t offset = bt_effective_address(cpu, insn);
+    probe_ends(cpu, insn, offset, length + REGISTERS, false);
+    bt_read_bytes(cpu, insn->segment, offset, image, length + REGISTERS, 1);
     load_environment(cpu, insn->operand_size, image);
     BtFpu *fpu = &cpu->fpu;
     for (unsigned i = 0; i < 8; i++)

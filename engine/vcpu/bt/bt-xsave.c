@@ -61,6 +61,12 @@ static void store_x87(BtFpu *fpu, bool wide, uint8_t *area)
         memcpy(area + AT_ST + 16 * i, fpu->st[(bt_x87_top(fpu) + i) & 7], 10);
 }
 
+// The registers hold 57 bits, sign-extended.
+static uint64_t wide_pointer(uint64_t value)
+{
+    return (uint64_t)((int64_t)(value << 7) >> 7);
+}
+
 static void load_x87(BtCpu *cpu, bool wide, const uint8_t *area)
 {
     BtFpu *fpu = &cpu->fpu;
@@ -69,8 +75,8 @@ static void load_x87(BtCpu *cpu, bool wide, const uint8_t *area)
     fpu->tags = area[4];
     fpu->opcode = le16_read(area + 6) & 0x7ff;
     if (wide) {
-        fpu->instruction_pointer = le64_read(area + 8);
-        fpu->data_pointer = le64_read(area + 16);
+        fpu->instruction_pointer = wide_pointer(le64_read(area + 8));
+        fpu->data_pointer = wide_pointer(le64_read(area + 16));
         fpu->instruction_selector = fpu->data_selector = 0;
     } else {
         fpu->instruction_pointer = le32_read(area + 8);
@@ -99,6 +105,19 @@ static void store_mxcsr(BtCpu *cpu, uint8_t *area)
 
 // ---- FXSAVE, FXRSTOR ----
 
+// This host looks at the alignment first and at the operand's end before its beginning.
+static uint64_t fxsave_offset(BtCpu *cpu, const BtInsn *insn, bool write)
+{
+    uint64_t offset = bt_effective_address(cpu, insn);
+    if (bt_linear(cpu, insn->segment, offset, LEGACY_SIZE, write) & 15)
+        bt_raise_error(cpu, cpu->mmu_index == BT_MMU_USER_ALIGNED ? BT_AC : BT_GP, 0);
+    if (write)
+        bt_probe_write(cpu, insn->segment, offset + LEGACY_SIZE - 1, 1);
+    else
+        bt_read8(cpu, insn->segment, offset + LEGACY_SIZE - 1);
+    return offset;
+}
+
 static void require_fxsave(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
@@ -115,7 +134,7 @@ static BT_APART void fxsave_body(BtCpu *cpu, const BtInsn *insn)
     store_mxcsr(cpu, area);
     for (unsigned i = 0; i < count; i++)
         memcpy(area + AT_XMM + 16 * i, cpu->fpu.vector[i], 16);
-    uint64_t offset = bt_effective_address(cpu, insn);
+    uint64_t offset = fxsave_offset(cpu, insn, true);
     // What follows the registers is the software's; it is only checked.
     bt_probe_write(cpu, insn->segment, offset, LEGACY_SIZE);
     bt_write_bytes(cpu, insn->segment, offset, area, AT_XMM + 16 * count, 16);
@@ -131,7 +150,7 @@ static BT_APART void fxrstor_body(BtCpu *cpu, const BtInsn *insn)
 {
     require_fxsave(cpu, insn);
     uint8_t area[LEGACY_SIZE];
-    bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), area, LEGACY_SIZE, 16);
+    bt_read_bytes(cpu, insn->segment, fxsave_offset(cpu, insn, false), area, LEGACY_SIZE, 16);
     uint32_t mxcsr = le32_read(area + AT_MXCSR);
     if (mxcsr & ~BT_MXCSR_MASK)
         bt_raise_error(cpu, BT_GP, 0);

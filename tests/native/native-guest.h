@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The interpreter's side: a machine whose page tables, GDT and flags are as Linux has them for user
+// code, with the window of native-case.h at the same addresses.
+#pragma once
+
+#include "native-case.h"
+
+typedef struct NativeGuest NativeGuest;
+
+NativeGuest *native_guest_new(void);
+void native_guest_free(NativeGuest *guest);
+
+// lost is set where the vCPU stopped otherwise than by an exception.
+void native_guest_run(NativeGuest *guest, const NativeCase *c, const uint8_t *common,
+                      NativeResult *ret_result);

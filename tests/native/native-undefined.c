@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See native-undefined.h.
+#include "native-undefined.h"
+
+#include "engine/base/bytes.h"
+
+// AMD's processors store zeros for the x87 pointers while no unmasked exception is pending (APM
+// vol. 2, 11.5.10); Intel's, which the interpreter follows, always store what they hold.
+static bool pointers_hidden(const NativeResult *host)
+{
+    const uint8_t *x = host->end.xsave;
+    return !(le16_read(x + 2) & 0x80) && !le16_read(x + 6) && !le64_read(x + 8) &&
+           !le64_read(x + 16);
+}
+
+static bool has_repeat_prefix(const ZydisDecodedInstruction *insn)
+{
+    for (unsigned i = 0; i < insn->raw.prefix_count; i++) {
+        if (insn->raw.prefixes[i].value == 0xf2 || insn->raw.prefixes[i].value == 0xf3)
+            return true;
+    }
+    return false;
+}
+
+// Where AMD's processors, of which the host may be one, differ from Intel's by their manuals.
+static void ignore_vendor(const NativeCase *c, const ZydisDecodedInstruction *insn,
+                          const ZydisDecodedOperand *operands, const NativeResult *host,
+                          const NativeResult *guest, NativeIgnored *ignored)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_NOP:
+        // 0F 0D with a register: Intel's NOP, #UD at AMD.
+        if (insn->opcode_map == ZYDIS_OPCODE_MAP_0F && insn->opcode == 0x0d)
+            ignored->everything = true;
+        break;
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+        ignored->memory = UINT64_C(1) << (32 + 17); // MXCSR_MASK.MM
+        break;
+    case ZYDIS_MNEMONIC_PUSH:
+        // Intel's write 16 bits and leave the others as they were, AMD's zero them.
+        if (c->mode_32 && insn->operand_width == 32 &&
+            operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT)
+            ignored->everything = true;
+        break;
+    case ZYDIS_MNEMONIC_CALL:
+        // Not canonical, and the stack cannot be written: Intel's look at the target first.
+        if (host->vector == 14 && guest->vector == 13)
+            ignored->everything = true;
+        break;
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE:
+        // Reserved: AMD's take the condition from a repeat prefix.
+        ignored->everything = has_repeat_prefix(insn);
+        break;
+    case ZYDIS_MNEMONIC_INT1:
+        // A hypervisor below may report it before the instruction instead of behind it.
+        ignored->everything = host->end.rip == c->start.rip;
+        break;
+    default:
+        break;
+    }
+    // Near branches in 64-bit code: AMD's obey an operand-size prefix, Intel's ignore it.
+    if (!c->mode_32 && insn->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
+        (insn->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+        ignored->everything = true;
+}
+
+// What the interpreter does not do exactly (bt-simd-fp.c says so): beside an unmasked underflow or
+// overflow PE tells of the rounded result with its own exponent range; and the dot products have
+// the flags of all their steps where the CPU stops at the first that raises one.
+static void ignore_known(const ZydisDecodedInstruction *insn, const NativeResult *host,
+                         const NativeResult *guest, NativeIgnored *ignored)
+{
+    enum { UE_OE = 0x18, PE = 0x20, FLAGS = 0x3f, MASK_SHIFT = 7 };
+    if (host->vector != 19 || guest->vector != 19)
+        return;
+    uint32_t mxcsr = le32_read(host->end.xsave + 24);
+    if (mxcsr & ~(mxcsr >> MASK_SHIFT) & UE_OE)
+        ignored->mxcsr = PE;
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_DPPS:
+    case ZYDIS_MNEMONIC_DPPD:
+    case ZYDIS_MNEMONIC_VDPPS:
+    case ZYDIS_MNEMONIC_VDPPD:
+        ignored->mxcsr = FLAGS;
+        break;
+    default:
+        break;
+    }
+}
+
+NativeIgnored native_ignored(const NativeForms *forms, const NativeCase *c,
+                             const NativeResult *host, const NativeResult *guest)
+{
+    NativeIgnored ignored = { .pointers = pointers_hidden(host) };
+    ZydisDecodedInstruction insn;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(native_forms_decoder(forms, c->mode_32), c->code,
+                                             c->length, &insn, operands)))
+        return ignored;
+    ignore_vendor(c, &insn, operands, host, guest, &ignored);
+    ignore_known(&insn, host, guest, &ignored);
+    return ignored;
+}
