@@ -8,9 +8,10 @@
 // the machine lock; while the device is full the source is off, and `room` turns it on again.
 #include "engine/char-stream.h"
 
+#include "engine/base/write-all.h"
+
 #include <errno.h>
 #include <glib-unix.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,25 +40,6 @@ struct CharStream {
     size_t waiting_size;
     gint room_posted; // atomic
 };
-
-static bool write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EAGAIN) {
-            struct pollfd poll_fd = { fd, POLLOUT, 0 };
-            poll(&poll_fd, 1, 1000);
-            continue;
-        }
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        data += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
 
 static void *write_thread(void *opaque)
 {

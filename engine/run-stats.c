@@ -2,9 +2,11 @@
 // See run-stats.h. The names are a contract with scripts.
 #include "engine/run-stats.h"
 
+#include "engine/base/write-all.h"
+
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 static double seconds(struct timeval time)
 {
@@ -44,10 +46,6 @@ char *run_stats_json(Machine *machine, double wall_seconds, int status)
 void run_stats_write(int fd, Machine *machine, double wall_seconds, int status)
 {
     g_autofree char *json = run_stats_json(machine, wall_seconds, status);
-    for (size_t done = 0, size = strlen(json); done < size;) {
-        ssize_t n = write(fd, json + done, size - done);
-        if (n <= 0)
-            return;
-        done += (size_t)n;
-    }
+    if (!write_all(fd, json, strlen(json)))
+        g_warning("the statistics could not be written: %s", g_strerror(errno));
 }

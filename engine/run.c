@@ -6,6 +6,8 @@
 #include "engine/run.h"
 
 #include "engine/base/keys.h"
+#include "engine/base/program-path.h"
+#include "engine/base/write-all.h"
 #include "engine/char-stream.h"
 #include "engine/config/vm-folder.h"
 #include "engine/engine-log.h"
@@ -121,13 +123,10 @@ static void store_picture(Run *run, int fd)
     g_free(picture.rgb);
     gsize size;
     const char *data = png ? g_bytes_get_data(png, &size) : NULL;
-    for (gsize done = 0; png && done < size;) {
-        ssize_t n = write(fd, data + done, size - done);
-        if (n <= 0) {
-            complain(run->prefix, "a picture could not be written: the disk is full");
-            return;
-        }
-        done += (gsize)n;
+    if (png && !write_all(fd, data, size)) {
+        g_autofree char *message =
+            g_strdup_printf("a picture could not be written: %s", g_strerror(errno));
+        complain(run->prefix, message);
     }
     if (!png)
         complain(run->prefix, error->message);
@@ -263,21 +262,11 @@ static gboolean window_closed(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static char *program_beside(const char *name)
-{
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *folder = g_path_get_dirname(self ? self : ".");
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    if (g_file_test(path, G_FILE_TEST_IS_EXECUTABLE))
-        return g_steal_pointer(&path);
-    return g_find_program_in_path(name);
-}
-
 static bool open_window(Run *run, GError **error)
 {
     if (run->options->display != RUN_DISPLAY_WINDOW)
         return true;
-    g_autofree char *lodge = program_beside("lodge");
+    g_autofree char *lodge = program_path("lodge");
     g_autofree char *viewer = g_find_program_in_path("remote-viewer");
     g_autofree char *address = g_strconcat("spice+unix://", run->spice_socket, NULL);
     const char *const ours[] = { lodge, "--attach", run->scanout_socket, NULL };

@@ -3,6 +3,7 @@
 #include "app/cli/commands.h"
 
 #include "app/cli/running.h"
+#include "engine/base/write-all.h"
 
 #include <errno.h>
 #include <gio/gunixfdlist.h>
@@ -21,20 +22,6 @@ static int open_port(LodgeVm1 *proxy, unsigned port, GError **error)
     if (!lodge_vm1_call_open_serial_sync(proxy, port, NULL, &handle, &list, NULL, error))
         return -1;
     return g_unix_fd_list_get(list, g_variant_get_handle(handle), error);
-}
-
-static bool write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        data += n;
-        size -= (size_t)n;
-    }
-    return true;
 }
 
 // Takes the escape sequences out of what was typed. False: Ctrl+A x.

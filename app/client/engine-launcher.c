@@ -3,18 +3,13 @@
 // and leaves the engine behind as its orphan; so starting is running a short-lived program.
 #include "app/client/engine-launcher.h"
 
+#include "engine/base/program-path.h"
+
 #include <string.h>
 
 char *program_find(const char *name, GError **error)
 {
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    if (self) {
-        g_autofree char *folder = g_path_get_dirname(self);
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        if (g_file_test(path, G_FILE_TEST_IS_EXECUTABLE))
-            return g_steal_pointer(&path);
-    }
-    char *path = g_find_program_in_path(name);
+    char *path = program_path(name);
     if (!path)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
                     "the program %s is neither beside this one nor in PATH; reinstall Lodge", name);

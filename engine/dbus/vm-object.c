@@ -5,6 +5,7 @@
 
 #include "data/dbus/lodge-vm1.h"
 #include "engine/base/keys.h"
+#include "engine/base/write-all.h"
 #include "engine/char-stream.h"
 #include "engine/dbus/errors.h"
 #include "engine/key-feeder.h"
@@ -118,14 +119,10 @@ static bool write_bytes(int fd, GBytes *bytes, GError **error)
 {
     gsize size;
     const char *data = g_bytes_get_data(bytes, &size);
-    for (gsize done = 0; done < size;) {
-        ssize_t n = write(fd, data + done, size - done);
-        if (n <= 0) {
-            g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
-                        "the picture could not be written: %s", g_strerror(errno));
-            return false;
-        }
-        done += (gsize)n;
+    if (!write_all(fd, data, size)) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                    "the picture could not be written: %s", g_strerror(errno));
+        return false;
     }
     return true;
 }

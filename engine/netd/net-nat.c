@@ -7,6 +7,7 @@
 // Lock order: machine lock, then `lock`. The thread holds neither while it polls.
 #include "engine/netd/net-nat.h"
 
+#include "engine/base/program-path.h"
 #include "engine/netd/netd-protocol.h"
 
 #include <errno.h>
@@ -279,20 +280,6 @@ static gpointer thread_main(gpointer opaque)
     }
 }
 
-static char *find_program(const char *given)
-{
-    if (given)
-        return g_strdup(given);
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    if (self) {
-        g_autofree char *folder = g_path_get_dirname(self);
-        g_autofree char *beside = g_build_filename(folder, "lodge-netd", NULL);
-        if (g_file_test(beside, G_FILE_TEST_IS_EXECUTABLE))
-            return g_steal_pointer(&beside);
-    }
-    return g_find_program_in_path("lodge-netd");
-}
-
 static bool socket_pair(int ret[2], GError **error)
 {
     int size = SOCKET_BUFFER;
@@ -309,7 +296,8 @@ static bool socket_pair(int ret[2], GError **error)
 static bool spawn(NetNat *nat, const NetNatConfig *config, int frames, int control,
                   GError **error)
 {
-    g_autofree char *program = find_program(config->program);
+    g_autofree char *program =
+        config->program ? g_strdup(config->program) : program_path("lodge-netd");
     g_autoptr(GError) failure = NULL;
     if (!program) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
