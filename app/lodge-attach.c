@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// See lodge-attach.h. An application of its own, so that it neither waits for nor opens the library.
+// See lodge-attach.h. An application of its own: it neither waits for the library nor opens it.
 #include "app/lodge-attach.h"
 
 #include "app/console/lodge-display.h"
