@@ -124,7 +124,9 @@ static int add_checked(scmp_filter_ctx filter, const SandboxConfig *config)
     const struct scmp_arg_cmp no_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     const struct scmp_arg_cmp thread = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
     const struct scmp_arg_cmp own_process = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
-    const struct scmp_arg_cmp unix_pair = SCMP_A0(SCMP_CMP_EQ, AF_UNIX);
+    // Streams only: a datagram socket could send to any path without connect().
+    const struct scmp_arg_cmp unix_stream[] = { SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+                                                SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM) };
     int result = 0;
     const int map_calls[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
     for (size_t i = 0; i < G_N_ELEMENTS(map_calls) && result == 0; i++) {
@@ -138,8 +140,8 @@ static int add_checked(scmp_filter_ctx filter, const SandboxConfig *config)
     if (result == 0)
         result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &own_process);
     if (result == 0)
-        result =
-            seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, &unix_pair);
+        result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair),
+                                        G_N_ELEMENTS(unix_stream), unix_stream);
     // Names of threads.
     const struct scmp_arg_cmp set_name = SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME);
     if (result == 0)
@@ -241,6 +243,13 @@ static int check_connect(void)
                : 1;
 }
 
+static int check_datagrams(void)
+{
+    int pair[2];
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+    return 1;
+}
+
 static int check_execute(void)
 {
     execl("/bin/true", "true", NULL);
@@ -319,6 +328,7 @@ static const struct {
     { "creating a file fails", check_create, false },
     { "making a socket fails", check_socket, false },
     { "connecting fails", check_connect, false },
+    { "making a datagram socket kills", check_datagrams, true },
     { "executing a program kills", check_execute, true },
     { "making a process kills", check_fork, true },
     { "tracing kills", check_ptrace, true },
