@@ -2,10 +2,12 @@
 // See char-stream.h. Two directions that share nothing but the descriptors:
 //
 // Output: write() (machine lock held) appends to a buffer; a thread takes it and writes, blocking.
-// When the buffer is full, new bytes are dropped and counted, as on a wire nobody reads.
+// When the buffer is full, new bytes are dropped and counted, as on a wire nobody reads. A
+// writer that is stuck at the end is woken where the descriptor is a socket; else it is left.
 //
 // Input: a source on the main context reads what the device has room for and hands it over under
-// the machine lock; while the device is full the source is off, and `room` turns it on again.
+// the machine lock; while the device is full the source is off, and `room` turns it on again. The
+// descriptor is not made non-blocking: it may be a terminal, whose other users share that flag.
 #include "engine/char-stream.h"
 
 #include "engine/base/write-all.h"
@@ -13,6 +15,7 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -179,7 +182,6 @@ CharStream *char_stream_new(const CharStreamConfig *config)
     if (config->output >= 0)
         stream->thread = g_thread_new("serial", write_thread, stream);
     if (config->input >= 0) {
-        g_unix_set_fd_nonblocking(config->input, TRUE, NULL);
         start_input(stream);
     }
     return stream;
@@ -202,10 +204,15 @@ void char_stream_free(CharStream *stream)
             drained = g_cond_wait_until(&stream->changed, &stream->lock, deadline);
         bool done = stream->broken;
         g_mutex_unlock(&stream->lock);
+        if (!done && stream->config.input == stream->config.output)
+            done = shutdown(stream->config.output, SHUT_RDWR) == 0; // a stuck write then fails
         if (!done)
             return; // the reader is stuck: the thread keeps the stream, the process is ending
         g_thread_join(stream->thread);
     }
+    if (stream->dropped)
+        g_info("a serial port's reader was too slow: %" G_GUINT64_FORMAT " bytes were dropped",
+               stream->dropped);
     if (stream->config.input >= 0 && stream->config.input != stream->config.output)
         close(stream->config.input);
     if (stream->config.output >= 0)

@@ -10,13 +10,13 @@
 typedef struct CharStream CharStream;
 
 typedef struct {
-    int input;  // -1: none; made non-blocking. Taken over.
+    int input;  // -1: none. Taken over.
     int output; // -1: none. Taken over. May be the same as input.
     GMutex *machine_lock;
     // Looks at each byte from input before the guest gets it; returns false to swallow it. Main
     // thread, no lock held. NULL: all pass.
     bool (*filter)(void *opaque, uint8_t byte);
-    // The input ended or the output broke. Main thread, no lock held; may free the stream.
+    // The input ended. Main thread, no lock held; may free the stream.
     void (*closed)(void *opaque);
     void *opaque;
 } CharStreamConfig;

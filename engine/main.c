@@ -7,6 +7,7 @@
 #include "engine/vm.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static int list_devices(void)
 int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
+    signal(SIGPIPE, SIG_IGN); // a reader that leaves must not take the guest with it
     const char *command = argc > 1 ? argv[1] : "--help";
     if (strcmp(command, "--run") == 0)
         return run_command(argc - 2, argv + 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "engine/char-stream.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -128,6 +129,19 @@ static void stuck_reader(Port *port, gconstpointer unused)
         g_assert_cmpuint(backend->write(backend->opaque, data, 1 << 20), ==, 1 << 20);
 }
 
+// A terminal's descriptor is shared with the shell, which would stumble over O_NONBLOCK.
+static void flags_stay(Port *port, gconstpointer unused)
+{
+    int pair[2];
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    CharStreamConfig config = { .input = dup(pair[0]), .output = -1, .machine_lock = &port->lock };
+    CharStream *stream = char_stream_new(&config);
+    g_assert_cmpint(fcntl(pair[0], F_GETFL) & O_NONBLOCK, ==, 0);
+    char_stream_free(stream);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -138,5 +152,6 @@ int main(int argc, char **argv)
     ADD("/char-stream/filtered", "", filtered);
     ADD("/char-stream/peer-leaves", NULL, peer_leaves);
     ADD("/char-stream/stuck-reader", NULL, stuck_reader);
+    ADD("/char-stream/flags-stay", NULL, flags_stay);
     return g_test_run();
 }
