@@ -16,7 +16,6 @@ enum {
     IDE_TIMING = 0x40, // bit 15 of each channel: decode the ports
     PM_BASE_REGISTER = 0x40,
     PM_ENABLE_REGISTER = 0x80,
-    PM_BASE = 0x600,
     COMMAND = 0x04,
     ELCR_HIGH = 0x4d1,
     PORT_92 = 0x92,

@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-// Where SeaBIOS puts the power management ports when ACPI tables come from fw_cfg.
-#define PM_BASE 0x600
-
 static void append_ide(Machine *machine, GString *order, bool cdrom, unsigned number)
 {
     for (unsigned place = 0; place < IDE_PLACES; place++) {

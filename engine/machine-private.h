@@ -28,6 +28,10 @@ enum {
     SLOT_CONSOLE = 16,
 };
 
+// Where SeaBIOS puts the power management ports when ACPI tables come from fw_cfg, and so we do
+// for a kernel that is started without it.
+#define PM_BASE 0x600
+
 enum { DISKS_MAX = 8, CDROMS_MAX = 2, FLOPPIES_MAX = 2, NETWORKS_MAX = 4, IDE_PLACES = 4 };
 
 // What stands at an IDE place (channel * 2 + unit).
@@ -112,6 +116,6 @@ bool machine_enter_kernel(Machine *machine, GError **error);
 void machine_drain_storage(Machine *machine);
 
 void machine_close_display(Machine *machine); // lock not held
-void machine_close_storage(Machine *machine);        // lock not held, devices gone
+void machine_close_storage(Machine *machine); // lock not held, devices gone
 void machine_close_network(Machine *machine);
 void machine_close_serial(Machine *machine);

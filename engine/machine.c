@@ -4,6 +4,7 @@
 #include "engine/machine-private.h"
 
 #include "engine/devices/input/vmware-backdoor.h"
+#include "engine/sandbox.h"
 #include "engine/spice/lodge-spice.h"
 #include "engine/vcpu/select.h"
 
@@ -255,6 +256,16 @@ void machine_free(Machine *machine)
     g_free(machine->scanout_socket);
     g_free(machine->backend_why);
     g_free(machine);
+}
+
+bool machine_enter_sandbox(Machine *machine, GError **error)
+{
+    // The interpreter's host code is in memory that it mapped when it was made.
+    SandboxConfig config = {
+        .executable_memory = strcmp(machine->backend->name, "translator") == 0,
+        .kvm = strcmp(machine->backend->name, "kvm") == 0,
+    };
+    return sandbox_enter(&config, error);
 }
 
 void machine_run(Machine *machine)

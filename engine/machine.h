@@ -65,6 +65,10 @@ bool machine_is_running(const Machine *machine);
 // Presses reset, or takes the power away and gives it back. Runs on where it ran.
 void machine_reset(Machine *machine, bool cold);
 
+// Locks the process in (engine/sandbox.h), but for what this machine needs to run. Before the first
+// machine_run; all that will ever be opened is open.
+bool machine_enter_sandbox(Machine *machine, GError **error);
+
 // Asks the guest to shut down (ACPI power button).
 void machine_power_button(Machine *machine);
 
@@ -92,6 +96,6 @@ uint32_t machine_serial_ports(const Machine *machine);
 bool machine_add_serial(Machine *machine, unsigned port, const CharBackend *listener, bool replay);
 void machine_remove_serial(Machine *machine, unsigned port, const CharBackend *listener);
 
-// Hands a client's connection to the SPICE server; the descriptor is taken. scanout: as in
-// MachineOptions. False where there is none.
+// Hands a client's connection to the SPICE server; the descriptor is taken in any case. scanout: as
+// in MachineOptions. False where there is no server.
 bool machine_open_display(Machine *machine, int fd, bool scanout);

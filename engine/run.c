@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A machine in the foreground, in two processes (three with a window). The supervisor (the one that
-// was started) opens nothing of the guest's: it holds the terminal's settings, waits, puts the
-// terminal back and removes screenshots that were never taken, whatever happened to the other. The
-// machine process opens everything, locks itself in and runs the guest.
+// A machine in the foreground, in two processes (three with a window). The one that was started
+// opens everything, locks itself in and runs the guest. Its caretaker (supervisor.h) holds the
+// terminal's settings, waits, puts the terminal back and removes screenshots that were never taken,
+// whatever happened to the other.
 #include "engine/run.h"
 
 #include "engine/base/keys.h"
@@ -14,7 +14,6 @@
 #include "engine/key-feeder.h"
 #include "engine/lifecycle.h"
 #include "engine/run-stats.h"
-#include "engine/sandbox.h"
 #include "engine/supervisor.h"
 
 #include <errno.h>
@@ -288,16 +287,6 @@ static bool open_window(Run *run, GError **error)
     return true;
 }
 
-static bool lock_in(Run *run, GError **error)
-{
-    const char *backend = machine_backend_name(lifecycle_machine(run->lifecycle));
-    SandboxConfig config = {
-        .executable_memory = strcmp(backend, "translator") == 0,
-        .kvm = strcmp(backend, "kvm") == 0,
-    };
-    return sandbox_enter(&config, error);
-}
-
 static int run_in_process(Run *run)
 {
     const RunOptions *options = run->options;
@@ -323,7 +312,7 @@ static int run_in_process(Run *run)
     run->feeder = key_feeder_new(machine_input(machine), machine_mutex(machine));
     attach_terminal(run);
     g_info("engine %s: %s", machine_backend_name(machine), machine_backend_why(machine));
-    if (!open_window(run, &error) || !lock_in(run, &error)) {
+    if (!open_window(run, &error) || !machine_enter_sandbox(machine, &error)) {
         complain(run->prefix, error->message);
         return STATUS_FAILED;
     }

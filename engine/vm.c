@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A machine that lives in a folder, as one process that outlives whoever started it. Three
-// processes: the caller's, which returns once the machine is up or cannot be; the supervisor, which
-// tidies up the runtime folder at the end; the engine. News of success or failure goes up through a
-// pipe: "+" or a sentence.
+// A machine that lives in a folder, as a process that outlives whoever started it. Three processes:
+// the caller's, which returns once the machine is up or cannot be; the engine; its caretaker
+// (supervisor.h), which tidies up the runtime folder at the end. News of success or failure goes up
+// through a pipe: "+" or a sentence.
 #include "engine/vm.h"
 
 #include "engine/config/vm-folder.h"
@@ -10,7 +10,6 @@
 #include "engine/dbus/vm-object.h"
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
-#include "engine/sandbox.h"
 #include "engine/supervisor.h"
 #include "snapshots/block.h"
 
@@ -27,7 +26,7 @@
 
 #define PREFIX "lodge-engine"
 
-// What the engine tells its supervisor by its status.
+// What the engine tells its caretaker by its status.
 enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_NOT_OURS = 3 };
 
 typedef struct {
@@ -175,11 +174,7 @@ static bool build(Vm *vm, GError **error)
     vm->object = vm_object_new(vm->bus, vm->lifecycle, vm->folder, vm->spice_socket, error);
     if (!vm->object)
         return false;
-    SandboxConfig sandbox = {
-        .executable_memory = strcmp(machine_backend_name(machine), "translator") == 0,
-        .kvm = strcmp(machine_backend_name(machine), "kvm") == 0,
-    };
-    return sandbox_enter(&sandbox, error);
+    return machine_enter_sandbox(machine, error);
 }
 
 static bool set_up(Vm *vm, GError **error)
@@ -260,7 +255,7 @@ static int hear(int fd)
             size += (size_t)n;
         else if (errno != EINTR)
             break;
-        // The pipe stays open as long as the supervisor lives.
+        // The pipe stays open as long as the caretaker lives.
         if (size > 0 && news[0] == '+')
             return 0;
     }

@@ -189,7 +189,6 @@ static gboolean handle_open_display(LodgeVm1 *skeleton, GDBusMethodInvocation *i
     if (!reply)
         return answer(object, invocation, false, error);
     if (!machine_open_display(machine_of(object), ours, scanout)) {
-        close(ours);
         error = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_NOT_INITIALIZED,
                                     "this engine has no SPICE server");
         return answer(object, invocation, false, error);
