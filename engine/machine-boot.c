@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A Linux kernel started without firmware. What SeaBIOS would have set up and Linux relies on is
 // set up here: RAM behind the F segment for the RSDP, the power management ports that the FADT
-// names, IDE decoding, interrupt routing, A20.
+// names, IDE decoding, interrupt routing, A20, a screen in text mode.
 #include "engine/machine-private.h"
 
 #include "engine/firmware/e820.h"
+#include "engine/firmware/vga-text-mode.h"
 
 #include <gio/gio.h>
 #include <string.h>
@@ -120,6 +121,10 @@ bool machine_enter_kernel(Machine *machine, GError **error)
     uint64_t tables_start = e820_ram_below_4g(machine->ram->size) - tables_size;
     acpi_tables_place(machine->acpi, machine->memory, tables_start, RSDP_ADDRESS);
 
+    gsize rom_size;
+    const uint8_t *rom = g_bytes_get_data(machine->vga_bios, &rom_size);
+    bool text_screen = vga_text_mode_start(machine->bus, rom, rom_size);
+
     LinuxBootConfig config = {
         .kernel = machine->kernel,
         .kernel_name = machine->kernel_name,
@@ -130,6 +135,7 @@ bool machine_enter_kernel(Machine *machine, GError **error)
         .acpi_start = tables_start,
         .acpi_size = tables_size,
         .rsdp_address = RSDP_ADDRESS,
+        .text_screen = text_screen,
     };
     LinuxEntry entry;
     if (!linux_boot_load(&config, machine->memory, &entry, error))

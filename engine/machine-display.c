@@ -26,11 +26,11 @@ bool machine_open_display_server(Machine *machine, GError **error)
 
 bool machine_build_display(Machine *machine, GError **error)
 {
-    g_autoptr(GBytes) rom = rom_load(ROM_VGA_STANDARD, error);
-    if (!rom)
+    machine->vga_bios = rom_load(ROM_VGA_STANDARD, error);
+    if (!machine->vga_bios)
         return false;
     gsize rom_size;
-    const uint8_t *rom_data = g_bytes_get_data(rom, &rom_size);
+    const uint8_t *rom_data = g_bytes_get_data(machine->vga_bios, &rom_size);
     VgaConfig config = {
         .vram_size = (uint32_t)config_integer(machine->config, "display.vram"),
         .devfn = PCI_DEVFN(SLOT_VGA, 0),

@@ -53,6 +53,7 @@ struct Machine {
     PciBus *pci;
     RamBlock *ram;
     RamBlock *bios;
+    GBytes *vga_bios;
     DeviceHost host;
     IsaIrqWires isa;
     InputRouter *input;

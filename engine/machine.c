@@ -241,6 +241,7 @@ void machine_free(Machine *machine)
     acpi_tables_free(machine->acpi);
     g_clear_pointer(&machine->ram, ram_block_free);
     g_clear_pointer(&machine->bios, ram_block_free);
+    g_clear_pointer(&machine->vga_bios, g_bytes_unref);
     g_clear_pointer(&machine->kernel, g_bytes_unref);
     g_clear_pointer(&machine->initrd, g_bytes_unref);
     g_free(machine->kernel_name);

@@ -27,6 +27,12 @@ enum {
     SECTOR = 512,
 
     // Offsets in the image and, from SETUP_HEADER on, in the boot parameters.
+    SCREEN_MODE = 0x006,
+    SCREEN_COLUMNS = 0x007,
+    SCREEN_EGA_BX = 0x00a,
+    SCREEN_LINES = 0x00e,
+    SCREEN_IS_VGA = 0x00f,
+    SCREEN_POINTS = 0x010,
     ACPI_RSDP = 0x070,
     E820_COUNT = 0x1e8,
     SETUP_HEADER = 0x1f1,
@@ -92,6 +98,9 @@ static bool parse(GBytes *kernel, const char *name, Image *ret, GError **error)
         return refuse(error, name, "its boot protocol is older than 2.03 (Linux 2.4.18)");
     if (!(p[LOAD_FLAGS] & LOADED_HIGH))
         return refuse(error, name, "it is a zImage");
+    // iPXE's .lkrn: its code relies on BIOS calls from the 16-bit entry.
+    if (le32_read(p + CODE32_START) == 0)
+        return refuse(error, name, "it has no 32-bit entry (start such a program from its ISO)");
     unsigned setup_sectors = p[SETUP_SECTORS] ? p[SETUP_SECTORS] : 4;
     image.kernel_offset = (setup_sectors + 1) * SECTOR;
     image.header_end = HEADER_MAGIC + p[HEADER_LENGTH];
@@ -190,6 +199,14 @@ bool linux_boot_load(const LinuxBootConfig *config, GuestMemory *memory, LinuxEn
 
     bool long_mode = image.has_64_bit_entry && config->allow_64_bit;
     uint8_t params[PARAMS_SIZE] = { 0 };
+    if (config->text_screen) {
+        params[SCREEN_MODE] = 3;
+        params[SCREEN_COLUMNS] = 80;
+        params[SCREEN_EGA_BX] = 3; // 256 KiB
+        params[SCREEN_LINES] = 25;
+        params[SCREEN_IS_VGA] = 1;
+        params[SCREEN_POINTS] = 16;
+    }
     memcpy(params + SETUP_HEADER, image.image + SETUP_HEADER,
            MIN(image.header_end, E820_TABLE) - SETUP_HEADER);
     params[LOADER_TYPE] = LOADER_UNDEFINED;

@@ -16,6 +16,7 @@ typedef struct {
     const char *append;  // the command line; may be NULL
     uint64_t ram_size;   // bytes
     bool allow_64_bit;   // the CPU has long mode
+    bool text_screen;    // the VGA is in text mode 03h (vga-text-mode.h)
     // ACPI tables in RAM, to be kept from the kernel's allocator: page-aligned, at the end of RAM
     // below 4 GiB. The initrd goes below them.
     uint64_t acpi_start, acpi_size;

@@ -30,6 +30,7 @@ static void set_up(Boot *boot, gconstpointer unused)
     memcpy(p + 0x202, "HdrS", 4);
     le16_write(p + 0x206, 0x20f);
     p[0x211] = 1;
+    le32_write(p + 0x214, 0x100000);
     le32_write(p + 0x22c, 0x7fffffff);
     le16_write(p + 0x236, 1);
     le32_write(p + 0x238, 2047);
@@ -114,6 +115,14 @@ static void not_a_kernel(Boot *boot, gconstpointer unused)
     g_assert_nonnull(strstr(boot->error->message, "bzImage"));
 }
 
+static void without_32_bit_entry(Boot *boot, gconstpointer unused)
+{
+    le32_write(boot->image + 0x214, 0);
+    g_assert_false(load(boot));
+    g_assert_error(boot->error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA);
+    g_assert_nonnull(strstr(boot->error->message, "ISO"));
+}
+
 static void truncated(Boot *boot, gconstpointer unused)
 {
     boot->config.kernel = g_bytes_new(boot->image, 2048);
@@ -144,6 +153,7 @@ int main(int argc, char **argv)
     ADD("/linux-boot/entry-32", entry_32);
     ADD("/linux-boot/memory-map", memory_map);
     ADD("/linux-boot/not-a-kernel", not_a_kernel);
+    ADD("/linux-boot/without-32-bit-entry", without_32_bit_entry);
     ADD("/linux-boot/truncated", truncated);
     ADD("/linux-boot/too-little-memory", too_little_memory);
     ADD("/linux-boot/long-command-line", long_command_line);
