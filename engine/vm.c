@@ -26,6 +26,11 @@
 
 #define PREFIX "lodge-engine"
 
+// An engine says that its machine is off before it has tidied up and gives the name back.
+#define OWNER_ENDS_TRIES 50
+#define OWNER_ENDS_INTERVAL_US (100 * 1000)
+#define OWNER_ANSWER_MS 2000
+
 // What the engine tells its caretaker by its status.
 enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_NOT_OURS = 3 };
 
@@ -42,7 +47,7 @@ typedef struct {
     guint name_id;
     Lifecycle *lifecycle;
     VmObject *object;
-    bool named, refused;
+    bool named;
 } Vm;
 
 static void tell(Vm *vm, const char *news)
@@ -80,16 +85,41 @@ static void name_acquired(GDBusConnection *connection, const char *name, gpointe
 static void name_lost(GDBusConnection *connection, const char *name, gpointer opaque)
 {
     Vm *vm = opaque;
-    vm->refused = true;
     if (!vm->named) // later: the bus went away, the machine runs on
         g_main_loop_quit(vm->loop);
+}
+
+static bool try_name(Vm *vm, const char *name)
+{
+    vm->name_id =
+        g_bus_own_name_on_connection(vm->bus, name, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE,
+                                     name_acquired, name_lost, vm, NULL);
+    g_main_loop_run(vm->loop);
+    if (!vm->named)
+        g_bus_unown_name(vm->name_id);
+    return vm->named;
+}
+
+// Whether the name's owner is an engine whose machine is off, which ends in a moment.
+static bool owner_is_ending(GDBusConnection *bus, const char *name)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(GVariant) reply = g_dbus_connection_call_sync(
+        bus, name, VM_OBJECT_PATH, "org.freedesktop.DBus.Properties", "Get",
+        g_variant_new("(ss)", "org.lodge.Vm1", "State"), G_VARIANT_TYPE("(v)"),
+        G_DBUS_CALL_FLAGS_NO_AUTO_START, OWNER_ANSWER_MS, NULL, &problem);
+    if (!reply)
+        return !g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_TIMED_OUT); // its object is gone
+    g_autoptr(GVariant) state = NULL;
+    g_variant_get(reply, "(v)", &state);
+    return g_variant_is_of_type(state, G_VARIANT_TYPE_STRING) &&
+           strcmp(g_variant_get_string(state, NULL), lifecycle_state_name(LIFECYCLE_OFF)) == 0;
 }
 
 // The name is also what keeps a machine from being started twice.
 static bool take_name(Vm *vm, GError **error)
 {
-    g_autoptr(GError) problem = NULL;
-    vm->bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, &problem);
+    vm->bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
     if (!vm->bus) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
                             "there is no session bus; log in to a desktop, or start it from "
@@ -98,12 +128,13 @@ static bool take_name(Vm *vm, GError **error)
     }
     g_dbus_connection_set_exit_on_close(vm->bus, FALSE);
     g_autofree char *name = vm_bus_name(vm->config);
-    vm->name_id =
-        g_bus_own_name_on_connection(vm->bus, name, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE,
-                                     name_acquired, name_lost, vm, NULL);
-    g_main_loop_run(vm->loop);
-    if (vm->named)
-        return true;
+    for (int tries = 0; tries < OWNER_ENDS_TRIES; tries++) {
+        if (try_name(vm, name))
+            return true;
+        if (!owner_is_ending(vm->bus, name))
+            break;
+        g_usleep(OWNER_ENDS_INTERVAL_US);
+    }
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
                 "the machine %s is running already; lodgectl show %s says more",
                 config_string(vm->config, "machine.name"),

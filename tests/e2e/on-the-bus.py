@@ -100,7 +100,15 @@ def run(tap, lodgectl):
     lodgectl("type", "m", "q")
     tap.check(harness.wait_until(lambda: state(lodgectl) == "off"), "the guest powers off")
     second.wait(10)
-    tap.check(not os.path.exists(shown["spice.socket"]), "its sockets are gone")
+    # "off" is said before everything is tidied up; a start at once waits for that.
+    tap.check(harness.wait_until(lambda: not os.path.exists(shown["spice.socket"])),
+              "its sockets are gone")
+    lodgectl("start", "m")
+    tap.check(harness.wait_until(lambda: lodgectl("type", "m", "q") and state(lodgectl) == "off"),
+              "the guest powers off again")
+    result = lodgectl("start", "m")
+    tap.check(result.returncode == 0, "a start right behind the end", result)
+    lodgectl("stop", "m", "--force")
 
     # Where there is systemd, each engine asks for a scope of its own.
     log = lodgectl.path("systemd.log")
