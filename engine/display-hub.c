@@ -101,12 +101,6 @@ bool display_hub_picture(DisplayHub *hub, DisplayPicture *ret_picture)
     return true;
 }
 
-void display_hub_size(DisplayHub *hub, uint32_t *ret_width, uint32_t *ret_height)
-{
-    *ret_width = hub->has_mode ? hub->mode.width : 0;
-    *ret_height = hub->has_mode ? hub->mode.height : 0;
-}
-
 static void png_append(png_structp png, png_bytep data, png_size_t size)
 {
     g_byte_array_append(png_get_io_ptr(png), data, (guint)size);

@@ -27,8 +27,6 @@ typedef struct {
 
 // The screen now. False where no mode was ever set. Machine lock held.
 bool display_hub_picture(DisplayHub *hub, DisplayPicture *ret_picture);
-// The current mode's size; 0 x 0 where there is none. Machine lock held.
-void display_hub_size(DisplayHub *hub, uint32_t *ret_width, uint32_t *ret_height);
 
 // As a PNG file's bytes; NULL and error where libpng fails. No lock needed.
 GBytes *display_picture_png(const DisplayPicture *picture, GError **error);

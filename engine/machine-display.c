@@ -82,13 +82,6 @@ char *machine_text(Machine *machine)
     return text;
 }
 
-void machine_screen_size(Machine *machine, uint32_t *ret_width, uint32_t *ret_height)
-{
-    bus_lock(machine->bus);
-    display_hub_size(machine->display, ret_width, ret_height);
-    bus_unlock(machine->bus);
-}
-
 bool machine_open_display(Machine *machine, int fd, bool scanout)
 {
     if (!machine->spice) {

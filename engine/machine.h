@@ -87,7 +87,6 @@ InputRouter *machine_input(Machine *machine); // used with the lock held
 bool machine_picture(Machine *machine, DisplayPicture *ret_picture);
 // The screen of a text mode as UTF-8, NULL in a graphics mode. Free with g_free.
 char *machine_text(Machine *machine);
-void machine_screen_size(Machine *machine, uint32_t *ret_width, uint32_t *ret_height);
 
 // Which serial ports there are: bit N is port N.
 uint32_t machine_serial_ports(const Machine *machine);

@@ -9,13 +9,9 @@
 
 enum {
     AML_NAME = 0x08,
-    AML_BYTE = 0x0a,
     AML_DWORD = 0x0c,
-    AML_STRING = 0x0d,
-    AML_QWORD = 0x0e,
     AML_SCOPE = 0x10,
     AML_EXTENDED = 0x5b,
-    AML_EXTENDED_DEVICE = 0x82,
     AML_EXTENDED_PROCESSOR = 0x83,
     AML_DUAL_NAME = 0x2e,
     NAME_SEGMENT = 4,
@@ -65,15 +61,6 @@ guint aml_open_scope(GByteArray *aml, const char *path)
     return start;
 }
 
-guint aml_open_device(GByteArray *aml, const char *name)
-{
-    append_u8(aml, AML_EXTENDED);
-    append_u8(aml, AML_EXTENDED_DEVICE);
-    guint start = open_package(aml);
-    append_path(aml, name);
-    return start;
-}
-
 void aml_close(GByteArray *aml, guint start)
 {
     guint length = aml->len - start; // counts its own bytes; below 2^28 for any table of ours
@@ -92,32 +79,6 @@ void aml_processor(GByteArray *aml, const char *name, uint8_t id)
     uint8_t fields[6] = { id }; // id, then the register block's address and length: none
     g_byte_array_append(aml, fields, sizeof(fields));
     aml_close(aml, start);
-}
-
-void aml_name_integer(GByteArray *aml, const char *name, uint64_t value)
-{
-    uint8_t bytes[8];
-    append_u8(aml, AML_NAME);
-    append_path(aml, name);
-    le64_write(bytes, value);
-    if (value <= 0xff) {
-        append_u8(aml, AML_BYTE);
-        g_byte_array_append(aml, bytes, 1);
-    } else if (value <= 0xffffffff) {
-        append_u8(aml, AML_DWORD);
-        g_byte_array_append(aml, bytes, 4);
-    } else {
-        append_u8(aml, AML_QWORD);
-        g_byte_array_append(aml, bytes, 8);
-    }
-}
-
-void aml_name_string(GByteArray *aml, const char *name, const char *value)
-{
-    append_u8(aml, AML_NAME);
-    append_path(aml, name);
-    append_u8(aml, AML_STRING);
-    g_byte_array_append(aml, (const uint8_t *)value, (guint)strlen(value) + 1);
 }
 
 gboolean aml_patch_name(uint8_t *aml, gsize size, const char *name, uint32_t value)

@@ -9,14 +9,10 @@
 
 // Opens a term with a package length; the result goes to aml_close.
 guint aml_open_scope(GByteArray *aml, const char *path);
-guint aml_open_device(GByteArray *aml, const char *name);
 void aml_close(GByteArray *aml, guint start);
 
 // Processor (name, id, 0, 0) {}: the form that every system since ACPI 1.0 knows.
 void aml_processor(GByteArray *aml, const char *name, uint8_t id);
-// Name (name, value)
-void aml_name_integer(GByteArray *aml, const char *name, uint64_t value);
-void aml_name_string(GByteArray *aml, const char *name, const char *value);
 
 // Finds Name (name, DWord) in a compiled table and replaces the value. False where it is not there
 // exactly once.

@@ -114,8 +114,3 @@ void bt_code_memory_reset(BtCodeMemory *memory)
     // the one that runs the code.
     __cpuid(0, a, b, c, d);
 }
-
-size_t bt_code_memory_used(const BtCodeMemory *memory)
-{
-    return memory->used;
-}

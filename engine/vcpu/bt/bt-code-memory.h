@@ -19,5 +19,3 @@ void *bt_code_memory_add(BtCodeMemory *memory, const uint8_t *code, size_t lengt
 
 // Forgets everything: no pointer into the arena may be used again.
 void bt_code_memory_reset(BtCodeMemory *memory);
-
-size_t bt_code_memory_used(const BtCodeMemory *memory);
