@@ -4,7 +4,7 @@
 // flags and memory. The guest's page tables put its code and data at the host's own addresses, so
 // that pointers are equal. One in four runs is stopped by a fault in the middle: then the guest's
 // registers and flags must be those of the native code cut off at that place.
-#include "bt-harness.h"
+#include "tests/unit/engine/vcpu/bt/bt-harness.h"
 
 #include "engine/base/bytes.h"
 
