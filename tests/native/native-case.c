@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See native-case.h.
-#include "native-case.h"
+#include "tests/native/native-case.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See native-compare.h.
-#include "native-compare.h"
+#include "tests/native/native-compare.h"
 
-#include "native-undefined.h"
+#include "tests/native/native-undefined.h"
 
 #include "engine/base/bytes.h"
 

@@ -2,8 +2,8 @@
 // Two results of one case.
 #pragma once
 
-#include "native-case.h"
-#include "native-form.h"
+#include "tests/native/native-case.h"
+#include "tests/native/native-form.h"
 
 #include <glib.h>
 

@@ -7,10 +7,10 @@
 //     native-diff --seconds 60            as many as fit
 //     native-diff --seed S --first N --cases 1 --verbose     one case again
 //     native-diff --only daa              one mnemonic
-#include "native-compare.h"
-#include "native-generate.h"
-#include "native-guest.h"
-#include "native-host.h"
+#include "tests/native/native-compare.h"
+#include "tests/native/native-generate.h"
+#include "tests/native/native-guest.h"
+#include "tests/native/native-host.h"
 
 #include <inttypes.h>
 #include <stdio.h>

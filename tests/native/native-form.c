@@ -2,7 +2,7 @@
 // See native-form.h. Two byte patterns are one form where Zydis decodes them to the same mnemonic,
 // opcode and kinds of operands; bytes that it refuses are one form for each opcode, prefix and kind
 // of operand.
-#include "native-form.h"
+#include "tests/native/native-form.h"
 
 #include "engine/vcpu/vcpu-backend.h"
 

@@ -2,7 +2,7 @@
 // See native-generate.h. First come the bytes, then a state that suits them: Zydis says which
 // memory operands they have, and the registers are chosen so that these lie in the window, often at
 // the edge of a page.
-#include "native-generate.h"
+#include "tests/native/native-generate.h"
 
 #include "engine/base/bytes.h"
 #include "engine/vcpu/bt/bt-select.h"

@@ -3,8 +3,8 @@
 // give the same case.
 #pragma once
 
-#include "native-case.h"
-#include "native-form.h"
+#include "tests/native/native-case.h"
+#include "tests/native/native-form.h"
 
 // The memory that all cases of a run start from.
 void native_generate_common(uint64_t seed, uint8_t *common);

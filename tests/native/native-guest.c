@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See native-guest.h. Every exception goes through an IDT to a HLT of its own in ring 0, so that
 // the vCPU's exit tells the vector, and the ring-0 stack the rest.
-#include "native-guest.h"
+#include "tests/native/native-guest.h"
 
 #include "engine/base/bytes.h"
 #include "engine/memory/ram.h"

@@ -3,7 +3,7 @@
 // code, with the window of native-case.h at the same addresses.
 #pragma once
 
-#include "native-case.h"
+#include "tests/native/native-case.h"
 
 typedef struct NativeGuest NativeGuest;
 

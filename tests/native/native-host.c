@@ -7,7 +7,7 @@
 // The child is in seccomp's strict mode: a system call that the code makes by accident ends it. It
 // has a limit of CPU time for code that does not end. The case that was running then is lost, and
 // the next child goes on behind it.
-#include "native-host.h"
+#include "tests/native/native-host.h"
 
 #include <glib.h>
 #include <linux/seccomp.h>

@@ -2,7 +2,7 @@
 // The host's side: cases run by the CPU itself, in a child process.
 #pragma once
 
-#include "native-case.h"
+#include "tests/native/native-case.h"
 
 #include <stdbool.h>
 #include <stddef.h>

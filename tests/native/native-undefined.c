@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See native-undefined.h.
-#include "native-undefined.h"
+#include "tests/native/native-undefined.h"
 
 #include "engine/base/bytes.h"
 

@@ -2,8 +2,8 @@
 // What is left out of the comparison, and why: the only place that says so.
 #pragma once
 
-#include "native-case.h"
-#include "native-form.h"
+#include "tests/native/native-case.h"
+#include "tests/native/native-form.h"
 
 typedef struct {
     bool everything;
