@@ -9,6 +9,8 @@
 static void serve_exit(void *opaque, unsigned cpu, VcpuExit *exit)
 {
     Machine *m = opaque;
+    if (m->most_exits && --m->most_exits == 0)
+        OPS->kick(m->vcpu[cpu]);
     if (exit->reason == VCPU_EXIT_PORT) {
         if (m->port_count < G_N_ELEMENTS(m->ports))
             m->ports[m->port_count++] = (MachinePort){ exit->port.port, exit->port.size,

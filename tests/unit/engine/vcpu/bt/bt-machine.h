@@ -55,6 +55,7 @@ typedef struct {
     unsigned cpus;
     int64_t now;
     int interrupt; // vector that acknowledge gives, once; -1 none
+    unsigned most_exits; // that are served before the CPU is kicked; 0: no bound
     MachinePort ports[64];
     unsigned port_count;
     uint32_t port_input;

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Random bytes as guest code, in every mode that the interpreter knows: decoder, block cache and
+// every handler must leave the engine whole whatever the bytes and the registers are.
+//
+// The input: a byte for the mode, one for flags, 16 that make the registers, then code. Where a run
+// stops (HLT, exceptions, which end in one, shutdown) it goes on at another byte of the code with
+// the registers it had.
+#include "engine/base/bytes.h"
+#include "tests/unit/engine/vcpu/bt/bt-machine.h"
+
+#include <string.h>
+
+#define OPS          (&vcpu_backend_interpreter)
+#define LONGEST_CODE 1024
+#define STARTS       24
+#define INSTRUCTIONS 64
+// Enough for any instruction but a repeated one; after so many the CPU is kicked out of that.
+#define MOST_EXITS   512
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void set_long_user(Machine *m)
+{
+    machine_long(m);
+    machine_user(m);
+}
+
+static void set_compatibility(Machine *m)
+{
+    machine_long(m);
+    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE32, .access = 0xc09b,
+                                               .limit = UINT32_MAX };
+}
+
+static void set_protected_user(Machine *m)
+{
+    machine_paging(m);
+    machine_user(m);
+}
+
+static void set_protected_16(Machine *m)
+{
+    machine_protected(m);
+    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE16, .access = 0x009b,
+                                               .limit = 0xffff };
+    m->state.segment[VCPU_SS] = (VcpuSegment){ .selector = SEL_DATA16, .access = 0x0093,
+                                               .limit = 0xffff };
+}
+
+static void set_v86(Machine *m)
+{
+    machine_protected(m);
+    machine_v86(m);
+}
+
+static void (*const modes[])(Machine *m) = {
+    machine_real, set_v86,     machine_protected, set_protected_16, set_protected_user,
+    machine_pae,  machine_long, set_long_user,    set_compatibility,
+};
+
+// Half of the registers point at data, the others hold what arithmetic stumbles over.
+static uint64_t register_value(uint8_t seed)
+{
+    static const uint64_t edges[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x10000,
+        0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX };
+    return seed & 0x80 ? edges[seed & 15] : 0x7000u + (uint64_t)(seed & 0x7f) * 0x1f3;
+}
+
+static void set_start(Machine *m, ByteReader *input)
+{
+    modes[byte_reader_u8(input) % G_N_ELEMENTS(modes)](m);
+    uint8_t flags = byte_reader_u8(input);
+    m->state.rflags |= (flags & 1 ? 0x200 : 0) | (flags & 2 ? 0x100 : 0) |
+                       (flags & 4 ? 0x400 : 0) | (flags & 8 ? 0x40000 : 0);
+    m->state.cr4 |= flags & 16 ? 0x600 : 0; // SSE
+    if (flags & 32)
+        m->state.cr4 |= 0x40000; // XSAVE: AVX can be turned on
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t value = register_value(byte_reader_u8(input));
+        if (i != VCPU_RSP)
+            m->state.gpr[i] = value;
+    }
+    m->interrupt = flags & 64 ? 0x40 : -1;
+    OPS->set_interrupt(m->vcpu[0], flags & 64);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    ByteReader input = byte_reader(data, size);
+    g_autoptr(Machine) m = machine_new(1);
+    set_start(m, &input);
+    size_t length = MIN(size - MIN(size, input.position), LONGEST_CODE);
+    if (length == 0)
+        return 0;
+    guest_memory_write(m->memory, MACHINE_CODE, data + input.position, length);
+    guest_memory_write(m->memory, MACHINE_DATA, data + input.position, length);
+    VcpuState start = m->state;
+    if (!OPS->set_state(m->vcpu[0], &m->state, VCPU_STATE_ALL))
+        g_error("a state of the machine's own was refused");
+    for (unsigned i = 0; i < STARTS; i++) {
+        m->most_exits = MOST_EXITS;
+        OPS->run_some(m->vcpu[0], INSTRUCTIONS, &m->exit);
+        OPS->get_state(m->vcpu[0], &m->state, VCPU_STATE_ALL);
+        // A state that the interpreter has got into is one that it takes.
+        if (!OPS->set_state(m->vcpu[0], &m->state, VCPU_STATE_ALL))
+            g_error("the interpreter's own state was refused");
+        if (m->exit.reason == VCPU_EXIT_KICK)
+            continue;
+        start.rip = MACHINE_CODE + i * 37 % length;
+        memcpy(start.gpr, m->state.gpr, sizeof start.gpr);
+        start.gpr[VCPU_RSP] = MACHINE_STACK;
+        OPS->set_state(m->vcpu[0], &start, VCPU_STATE_ALL);
+    }
+    return 0;
+}
