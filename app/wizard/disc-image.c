@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// See disc-image.h. Follows ECMA-119 (ISO 9660), 4th edition: 8.1 volume descriptors, 8.4 the primary
-// one, 9.1 directory records; names of Rock Ridge (IEEE P1282, "NM") where there are any. Every
-// length comes from the file and is checked before use; nothing is followed without a bound.
+// See disc-image.h. Follows ECMA-119 (ISO 9660), 4th edition: 8.1 volume descriptors, 8.4 the
+// primary one, 9.1 directory records; names of Rock Ridge (IEEE P1282, "NM") where there are any.
+// Every length comes from the file and is checked before use; nothing is followed without a bound.
 #include "app/wizard/disc-image.h"
 
 #include "engine/base/bytes.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// See keys.h: the US keyboard as tables. Scancodes are set 1, as in IBM's "Personal System/2 Hardware Interface
-// Technical Reference", keyboard section.
+// See keys.h: the US keyboard as tables. Scancodes are set 1, as in IBM's "Personal System/2
+// Hardware Interface Technical Reference", keyboard section.
 #include "engine/base/keys.h"
 
 #include <gio/gio.h>

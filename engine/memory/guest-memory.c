@@ -291,7 +291,8 @@ void guest_memory_sync_dirty(GuestMemory *memory)
     }
 }
 
-void guest_memory_for_each(GuestMemory *memory, void (*visit)(void *opaque, const GuestRange *range),
+void guest_memory_for_each(GuestMemory *memory,
+                           void (*visit)(void *opaque, const GuestRange *range),
                            void *opaque)
 {
     GuestRange range = { 0 };

@@ -97,7 +97,8 @@ typedef struct {
     bool writable;
     bool log_dirty;
 } GuestRange;
-void guest_memory_for_each(GuestMemory *memory, void (*visit)(void *opaque, const GuestRange *range),
+void guest_memory_for_each(GuestMemory *memory,
+                           void (*visit)(void *opaque, const GuestRange *range),
                            void *opaque);
 
 // Fuzzing: called for each DMA read with the bytes about to be returned; may replace them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// machine.conf: as text, and as values of every key; what is accepted must survive being written and
-// read again. Also text and chords for the keyboard.
+// machine.conf: as text, and as values of every key; what is accepted must survive being written
+// and read again. Also text and chords for the keyboard.
 #include "engine/config/config.h"
 #include "engine/base/keys.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A block: up to 64 decoded guest instructions that follow one another, entered at the first. Blocks
-// belong to one CPU. They are found by the physical address of their first byte and the mode they
-// were decoded for, so that they outlive page-table changes.
+// A block: up to 64 decoded guest instructions that follow one another, entered at the first.
+// Blocks belong to one CPU. They are found by the physical address of their first byte and the mode
+// they were decoded for, so that they outlive page-table changes.
 //
 // Going from block to block must not cost a look-up. cpu->chain_key stands for everything that says
 // where code is: it changes with the mode, with every TLB flush, with the CS limit and where code
@@ -87,7 +87,8 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
 #define BT_NO_REQUEST(cpu)                                                                         \
     (!(__atomic_load_n(&(cpu)->request, __ATOMIC_RELAXED) & (cpu)->request_mask))
 
-// Goes on at `rip` (wrapped already) by way `which` (0 or 1) out of the running block. Ends a handler.
+// Goes on at `rip` (wrapped already) by way `which` (0 or 1) out of the running block. Ends a
+// handler.
 #define BT_CHAIN(cpu, which, rip_)                                                                 \
     do {                                                                                           \
         BtBlock *bt_block = (cpu)->block;                                                          \

@@ -66,7 +66,7 @@ enum {
     BT_REQUEST_KICK = 1 << 2,
     BT_REQUEST_TLB_FLUSH = 1 << 3,  // the memory map changed
     BT_REQUEST_A20 = 1 << 4,
-    BT_REQUEST_STEP = 1 << 5,   // TF is set, or a data breakpoint matched: one instruction at a time
+    BT_REQUEST_STEP = 1 << 5,   // TF, or a data breakpoint matched: one instruction at a time
     BT_REQUEST_SHADOW = 1 << 6, // an interrupt shadow holds for one instruction
     BT_REQUEST_HALT = 1 << 7,   // HLT was executed: cpu->halted is set
     BT_REQUEST_CODE = 1 << 8,   // code was written: no block follows another unchecked

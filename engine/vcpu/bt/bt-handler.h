@@ -3,8 +3,9 @@
 // flags, and memory in two kinds.
 //
 //  - flat, base: the segment starts at 0 and covers everything, so the offset is the linear address
-//    (base: it has no index register). Such a handler has no slow path of its own: where the TLB does not hit, it tail-calls its "any"
-//    twin, which starts over. So it needs no stack frame and no BT_BEGIN.
+//    (base: it has no index register). Such a handler has no slow path of its own: where the TLB
+//    does not hit, it tail-calls its "any" twin, which starts over. So it needs no stack frame and
+//    no BT_BEGIN.
 //  - any: every segment, every fault.
 #pragma once
 

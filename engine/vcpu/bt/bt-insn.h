@@ -59,8 +59,8 @@ typedef struct {
 // in `out` (memory operand, length, sizes and prefixes are already filled by bt-decode.c) and
 // returns true. An instruction that nobody takes raises #UD. bt-decode.c asks them in this order,
 // after it has checked CPUID gating and mode rules. Instructions of the system family end their
-// block unless bt-decode-table.c lists them as harmless, so what they change (mode, segments, paging)
-// is looked at before the next instruction runs.
+// block unless bt-decode-table.c lists them as harmless, so what they change (mode, segments,
+// paging) is looked at before the next instruction runs.
 bool bt_select_integer(const BtDecoded *d, BtInsn *out); // bt-interp*.c
 bool bt_select_system(const BtDecoded *d, BtInsn *out);  // bt-system.c, bt-segment.c
 bool bt_select_x87(const BtDecoded *d, BtInsn *out);     // bt-x87.c

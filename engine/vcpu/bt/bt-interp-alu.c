@@ -73,15 +73,15 @@ typedef struct {
 #define BINARY(op, bits, suffix, LOCKED)                                                           \
     REGISTER_HANDLER(op, bits, rr, SOURCE_REGISTER(bits))                                          \
     REGISTER_HANDLER(op, bits, ri, SOURCE_IMMEDIATE(bits))                                         \
-    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                      \
         uint16_t f = cpu->flags_status;                                                            \
         bt_set##bits(cpu, insn->reg[0],                                                            \
                      bt_host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f));              \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_MODIFY_HANDLERS_3(op##bits##_mr, bits,                                                        \
+    BT_MODIFY_HANDLERS_3(op##bits##_mr, bits,                                                      \
                        value = bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f))               \
-    BT_MODIFY_HANDLERS_3(op##bits##_mi, bits,                                                        \
+    BT_MODIFY_HANDLERS_3(op##bits##_mi, bits,                                                      \
                        value = bt_host_##op##bits(value, SOURCE_IMMEDIATE(bits), &f))              \
     BT_LOCK_HANDLER(op##bits##_mr, bits, LOCKED(op, suffix, SOURCE_REGISTER(bits)),                \
                     value = bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f))                  \
@@ -91,17 +91,17 @@ typedef struct {
 #define COMPARE(op, bits)                                                                          \
     COMPARE_HANDLER(op, bits, rr, SOURCE_REGISTER(bits))                                           \
     COMPARE_HANDLER(op, bits, ri, SOURCE_IMMEDIATE(bits))                                          \
-    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_rm, bits, {                                                      \
         uint16_t f;                                                                                \
         bt_host_##op##bits(bt_get##bits(cpu, insn->reg[0]), value, &f);                            \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_READ_HANDLERS_3(op##bits##_mr, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_mr, bits, {                                                      \
         uint16_t f;                                                                                \
         bt_host_##op##bits(value, SOURCE_REGISTER(bits), &f);                                      \
         cpu->flags_status = f;                                                                     \
     })                                                                                             \
-    BT_READ_HANDLERS_3(op##bits##_mi, bits, {                                                        \
+    BT_READ_HANDLERS_3(op##bits##_mi, bits, {                                                      \
         uint16_t f;                                                                                \
         bt_host_##op##bits(value, SOURCE_IMMEDIATE(bits), &f);                                     \
         cpu->flags_status = f;                                                                     \
@@ -116,7 +116,7 @@ typedef struct {
         cpu->flags_status = f;                                                                     \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_MODIFY_HANDLERS_3(op##bits##_m, bits, value = bt_host_##op##bits(value, &f))                  \
+    BT_MODIFY_HANDLERS_3(op##bits##_m, bits, value = bt_host_##op##bits(value, &f))                \
     BT_LOCK_HANDLER(op##bits##_m, bits, LOCKED(op, suffix),                                        \
                     value = bt_host_##op##bits(value, &f))
 

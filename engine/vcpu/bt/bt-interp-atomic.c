@@ -237,7 +237,8 @@ static void cmpxchg16b(BtCpu *cpu, const BtInsn *insn)
 
 static BtHandler *const xchg_handlers[2][4] = {WIDTHS(xchg, rr), WIDTHS(xchg, m)};
 // Register, memory, locked memory.
-static BtHandler *const xadd_handlers[3][4] = {WIDTHS(xadd, rr), WIDTHS(xadd, m), WIDTHS(xadd, lock)};
+static BtHandler *const xadd_handlers[3][4] = {WIDTHS(xadd, rr), WIDTHS(xadd, m),
+                                               WIDTHS(xadd, lock)};
 static BtHandler *const cmpxchg_handlers[3][4] = {WIDTHS(cmpxchg, rr), WIDTHS(cmpxchg, m),
                                                   WIDTHS(cmpxchg, lock)};
 

@@ -448,7 +448,9 @@ static void bswap16(BtCpu *cpu, const BtInsn *insn)
 static bool select_bswap(const BtDecoded *d, BtInsn *out)
 {
     out->reg[0] = bt_operand_register(&d->operand[0]);
-    out->handler = d->operand[0].size == 64 ? bswap64 : d->operand[0].size == 32 ? bswap32 : bswap16;
+    out->handler = d->operand[0].size == 64   ? bswap64
+                   : d->operand[0].size == 32 ? bswap32
+                                              : bswap16;
     return true;
 }
 

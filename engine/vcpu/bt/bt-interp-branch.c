@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Near control transfers: Jcc JCXZ LOOPcc JMP CALL RET, and BOUND. Each but BOUND ends its block and
-// goes on by way of BT_CHAIN.
+// Near control transfers: Jcc JCXZ LOOPcc JMP CALL RET, and BOUND. Each but BOUND ends its block
+// and goes on by way of BT_CHAIN.
 //
 // A direct branch holds its target in `immediate` and the next instruction in `displacement`, both
 // counted from the block's first byte. Handlers named _seg check the target against the limit of CS

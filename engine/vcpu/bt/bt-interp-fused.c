@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Arithmetic and the conditional branch behind it in one handler: CMP, TEST, ADD, SUB, AND, INC, DEC
-// with Jcc. The host branches on the flags of its own instruction. Flags are kept all the same,
+// Arithmetic and the conditional branch behind it in one handler: CMP, TEST, ADD, SUB, AND, INC,
+// DEC with Jcc. The host branches on the flags of its own instruction. Flags are kept all the same,
 // because what comes next may want them. `data` is the handler of the first instruction alone, for
 // memory that the TLB does not hit.
 #include "engine/vcpu/bt/bt-fuse.h"
@@ -115,7 +115,8 @@ typedef Row Widths[4];
 
 #define ENTRY(n, cc, name) [n] = name##_##cc,
 #define ROW(name) {CONDITIONS(ENTRY, name)}
-#define NARROW(op, form) {ROW(op##8_##form), ROW(op##16_##form), ROW(op##32_##form), ROW(op##64_##form)}
+#define NARROW(op, form)                                                                           \
+    {ROW(op##8_##form), ROW(op##16_##form), ROW(op##32_##form), ROW(op##64_##form)}
 #define WIDE(op, form) {{0}, {0}, ROW(op##32_##form), ROW(op##64_##form)}
 #define NOT_16(op, form) {ROW(op##8_##form), {0}, ROW(op##32_##form), ROW(op##64_##form)}
 

@@ -17,8 +17,8 @@
         bt_set##bits(cpu, insn->reg[0], (uint##bits##_t)insn->immediate);                          \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_READ_HANDLERS_3(mov##bits##_rm, bits, bt_set##bits(cpu, insn->reg[0], value))                 \
-    BT_WRITE_HANDLERS_3(mov##bits##_mr, bits, bt_get##bits(cpu, insn->reg[1]))                       \
+    BT_READ_HANDLERS_3(mov##bits##_rm, bits, bt_set##bits(cpu, insn->reg[0], value))               \
+    BT_WRITE_HANDLERS_3(mov##bits##_mr, bits, bt_get##bits(cpu, insn->reg[1]))                     \
     BT_WRITE_HANDLERS_3(mov##bits##_mi, bits, insn->immediate)
 
 MOVE(8)
@@ -77,7 +77,7 @@ static bool select_mov(const BtDecoded *d, BtInsn *out)
         bt_set##to(cpu, insn->reg[0], (uint##to##_t)(type)bt_get##from(cpu, insn->reg[1]));        \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
-    BT_READ_HANDLERS_3(name##to##_##from##_rm, from,                                                 \
+    BT_READ_HANDLERS_3(name##to##_##from##_rm, from,                                               \
                      bt_set##to(cpu, insn->reg[0], (uint##to##_t)(type)value))
 
 EXTEND(movzx, 16, 8, uint8_t)

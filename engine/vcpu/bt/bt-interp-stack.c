@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// PUSH POP PUSHA POPA PUSHF POPF ENTER LEAVE (SDM vol. 2). Segment registers are bt-system.c's. A fault leaves RSP as it was: instructions with several accesses compute
-// their own stack addresses and write RSP last.
+// PUSH POP PUSHA POPA PUSHF POPF ENTER LEAVE (SDM vol. 2). Segment registers are bt-system.c's. A
+// fault leaves RSP as it was: instructions with several accesses compute their own stack addresses
+// and write RSP last.
 #include "engine/vcpu/bt/bt-handler.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-select.h"

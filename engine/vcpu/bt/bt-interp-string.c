@@ -46,8 +46,8 @@ static inline bool must_poll(const BtCpu *cpu)
 
 // Bytes from `offset` up that lie in one page, in the segment and below the address wrap, and their
 // host address; 0 where the element path must look.
-static uint64_t run_at(BtCpu *cpu, const BtInsn *insn, unsigned segment, uint64_t offset, bool write,
-                       uint8_t **ret_host)
+static uint64_t run_at(BtCpu *cpu, const BtInsn *insn, unsigned segment, uint64_t offset,
+                       bool write, uint8_t **ret_host)
 {
     const BtSegment *s = &cpu->segment[segment];
     uint64_t linear = offset + s->base;
@@ -62,7 +62,8 @@ static uint64_t run_at(BtCpu *cpu, const BtInsn *insn, unsigned segment, uint64_
     uint64_t to_wrap = address_mask(insn) - offset;
     if (to_wrap < room)
         room = to_wrap + 1;
-    *ret_host = write ? bt_flat_writable(cpu, linear, 1) : (uint8_t *)bt_flat_readable(cpu, linear, 1);
+    *ret_host = write ? bt_flat_writable(cpu, linear, 1)
+                      : (uint8_t *)bt_flat_readable(cpu, linear, 1);
     return *ret_host ? room : 0;
 }
 
@@ -272,7 +273,8 @@ COMPARING(cmps, 16)
 COMPARING(cmps, 32)
 COMPARING(cmps, 64)
 
-#define ROW(op) {{op##8, op##16, op##32, op##64}, {rep_##op##8, rep_##op##16, rep_##op##32, rep_##op##64}}
+#define ROW(op)                                                                                    \
+    {{op##8, op##16, op##32, op##64}, {rep_##op##8, rep_##op##16, rep_##op##32, rep_##op##64}}
 
 // [with a repeat prefix][width]
 static BtHandler *const movs_handlers[2][4] = ROW(movs);

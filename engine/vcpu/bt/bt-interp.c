@@ -132,7 +132,7 @@ static bool left_by_jump(BtCpu *cpu, BtLeave why)
 // Those that stay until whoever set them, or serves them, takes them back. The others only end the
 // chain, so that the run loop looks at cpu->shadow and cpu->halted.
 #define LASTING_REQUESTS                                                                           \
-    ((uint32_t)(BT_REQUEST_INTERRUPT | BT_REQUEST_NMI | BT_REQUEST_STEP | BT_REQUEST_TLB_FLUSH |    \
+    ((uint32_t)(BT_REQUEST_INTERRUPT | BT_REQUEST_NMI | BT_REQUEST_STEP | BT_REQUEST_TLB_FLUSH |   \
                 BT_REQUEST_A20 | BT_REQUEST_KICK))
 
 // True where run must return; cpu->exit is filled.

@@ -26,8 +26,8 @@ static inline BtTlbEntry *bt_mmu_entry(BtCpu *cpu, uint64_t linear, unsigned acc
 // a reserved bit (#GP(0) for MOV to CR3).
 bool bt_mmu_pdptes_valid(BtCpu *cpu, uint64_t cr3, uint64_t ret_pdpte[4]);
 
-// The same after the whole state was set: memory may have moved on since the guest loaded CR3, so an
-// invalid entry counts as not present.
+// The same after the whole state was set: memory may have moved on since the guest loaded CR3, so
+// an invalid entry counts as not present.
 void bt_mmu_reload_pdptes(BtCpu *cpu);
 
 // Sets request bits on every vCPU. Any thread.

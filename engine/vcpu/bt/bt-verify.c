@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Instructions on selectors: MOV, PUSH and POP of segment registers, LDS..LGS, LAR, LSL, VERR, VERW,
-// ARPL, and the LDT and task registers (SDM vol. 2). The checks of a segment load are
+// Instructions on selectors: MOV, PUSH and POP of segment registers, LDS..LGS, LAR, LSL, VERR,
+// VERW, ARPL, and the LDT and task registers (SDM vol. 2). The checks of a segment load are
 // bt-segment.c's.
 #include "engine/vcpu/bt/bt-verify.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the vCPUs of one machine share: page generations and the granules that hold decoded code, and
-// the listener that hears of DMA and of changes of the memory map. Not here: blocks (bt-cache.c),
-// TLB fills (bt-mmu.c). The protocol between writers and decoders is at the top of bt-vm.h.
+// What the vCPUs of one machine share: page generations and the granules that hold decoded code,
+// and the listener that hears of DMA and of changes of the memory map. Not here: blocks
+// (bt-cache.c), TLB fills (bt-mmu.c). The protocol between writers and decoders is at the top of
+// bt-vm.h.
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-block.h"
 

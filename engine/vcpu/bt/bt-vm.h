@@ -11,8 +11,8 @@
 // or dropped, when they differ at a look-up. A vCPU that decodes
 // notes the generation, sets the bits, removes the write entries that vCPUs hold for the page
 // (bt_vm_protect_page), then reads the bytes: a store is either before the decoding or bumps the
-// generation. (Known gap: a store of another vCPU that has passed its TLB compare at that moment and
-// is then suspended.)
+// generation. (Known gap: a store of another vCPU that has passed its TLB compare at that moment
+// and is then suspended.)
 #pragma once
 
 #include "engine/vcpu/bt/bt-cpu.h"

@@ -74,7 +74,7 @@ packet_segment: .word 0
 packet_sector: .long 0, 0
 
     .org 506
-    .long 0                 // a number for the guest, at 7DFAh: whoever starts it may write one here
+    .long 0                 // at 7DFAh: a number for the guest, from whoever starts it
     .word 0xaa55
 
     .section .start, "ax"

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A hostile guest: writes and reads garbage at every port and at every register page that a PC of
 // this board has, on every CPU, for as long as it is let run. What would end the run at once (power
-// off, the debug-exit port, INIT) is left out; resets are rare. What garbage in a bus master does to
-// this guest's own memory is its own affair: whatever goes wrong ends in a reset, and it starts over
-// with the next seed.
+// off, the debug-exit port, INIT) is left out; resets are rare. What garbage in a bus master does
+// to this guest's own memory is its own affair: whatever goes wrong ends in a reset, and it starts
+// over with the next seed.
 //
 // The first seed lies in the boot sector (tests/e2e/garbage.py writes it there); 0: time decides.
 #include "tests/guests/flat/flat.h"
 
 #define SEED       (*(volatile uint32_t *)0x7dfa)
-#define STARTS     ((volatile uint32_t *)0x1f0000) // a mark and how often it started: survives resets
+#define STARTS     ((volatile uint32_t *)0x1f0000) // a mark, and how often it started
 #define STARTS_SET 0x53544152
 #define APIC       ((volatile uint32_t *)0xfee00000)
 #define AP_CODE    0x8000

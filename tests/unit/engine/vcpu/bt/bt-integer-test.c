@@ -176,7 +176,8 @@ static bool memory_is_ours(const BtDecoded *d)
         default:
             return false;
         }
-        if (o->mem.index || o->mem.segment == ZYDIS_REGISTER_FS || o->mem.segment == ZYDIS_REGISTER_GS)
+        if (o->mem.index || o->mem.segment == ZYDIS_REGISTER_FS ||
+            o->mem.segment == ZYDIS_REGISTER_GS)
             return false;
     }
     return true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How fast the interpreter runs compiled integer code: the same bytes natively and in a guest of one
-// vCPU in 64-bit mode, the best of several rounds each. `bt-speed [program [milliseconds]]`.
+// How fast the interpreter runs compiled integer code: the same bytes natively and in a guest of
+// one vCPU in 64-bit mode, the best of several rounds each. `bt-speed [program [milliseconds]]`.
 // A benchmark, not a test; but it fails where the results differ.
 #include "tests/unit/engine/vcpu/bt/bt-harness.h"
 #include "tests/unit/engine/vcpu/bt/bt-speed-guest.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Debug exceptions, control and debug registers, MSRs, port I/O, and the state through the backend's
-// ops.
+// Debug exceptions, control and debug registers, MSRs, port I/O, and the state through the
+// backend's ops.
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
 #include <string.h>
@@ -261,7 +261,9 @@ static void test_xsetbv(void)
     static const struct {
         uint32_t value;
         bool valid;
-    } rows[] = { { 1, true }, { 3, true }, { 7, true }, { 0, false }, { 5, false }, { 0xf, false } };
+    } rows[] = {
+        { 1, true }, { 3, true }, { 7, true }, { 0, false }, { 5, false }, { 0xf, false },
+    };
     g_autoptr(Machine) m = machine_new(1);
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         machine_protected(m);
