@@ -134,7 +134,8 @@ static void summarize(Diff *d, double seconds)
     g_hash_table_iter_init(&iter, d->by_mnemonic);
     while (g_hash_table_iter_next(&iter, &key, &value))
         printf("# %s: %u differ\n", (const char *)key, GPOINTER_TO_UINT(value));
-    printf("# %u forms and %u that do not exist; %u not comparable; %" PRIu64 " cases compared, %" PRIu64
+    printf("# %u forms and %u that do not exist; %u not comparable; %" PRIu64 " cases compared, %"
+           PRIu64
            " of them faulted at once; %u mnemonics executed; %" PRIu64 " left out, %" PRIu64
            " lost; %.1f s, %.0f cases a second\n",
            d->forms->forms->len, d->forms->invalid->len, d->forms->absent, d->compared, d->faults,

@@ -204,7 +204,8 @@ static void walk_mode(NativeForms *forms, GHashTable *seen, bool mode_32)
 {
     for (unsigned i = 0; i < 2 * 4 * 4 * 2 * 2 * 256; i++) {
         NativeForm form = { .mode_32 = mode_32, .opcode = i & 255, .l = i >> 8 & 1, .w = i >> 9 & 1,
-                            .prefix = prefixes[i >> 10 & 3], .map = i >> 12 & 3, .vex = i >> 14 & 1 };
+                            .prefix = prefixes[i >> 10 & 3], .map = i >> 12 & 3,
+                            .vex = i >> 14 & 1 };
         bool exists = form.vex ? form.map > 0 : !form.l && !(form.w && mode_32);
         if (!exists || (!form.vex && form.map == NATIVE_MAP_BASE && is_prefix(&form)))
             continue;

@@ -314,7 +314,8 @@ static void aim(Generator *g, const ZydisDecodedOperandMem *mem, uint32_t target
     if (vector) {
         // Elements near the base, so that most can be read.
         unsigned number = (unsigned)ZydisRegisterGetId(mem->index) & 15;
-        uint8_t *low = c->start.xsave + 160 + 16 * number, *high = c->start.xsave + 576 + 16 * number;
+        uint8_t *low = c->start.xsave + 160 + 16 * number;
+        uint8_t *high = c->start.xsave + 576 + 16 * number;
         unsigned step = below(g, 2) ? 8 : 4;
         for (unsigned i = 0; i < 16; i += step) {
             int64_t a = (int)below(g, 200) - 100, b = (int)below(g, 200) - 100;
