@@ -74,11 +74,9 @@ static void lodge_application_startup(GApplication *application)
 {
     G_APPLICATION_CLASS(lodge_application_parent_class)->startup(application);
     LodgeApplication *self = LODGE_APPLICATION(application);
-    const char *const quit[] = { "<Control>q", NULL };
     self->library = lodge_library_new();
     g_action_map_add_action_entries(G_ACTION_MAP(application), action_entries,
                                     G_N_ELEMENTS(action_entries), application);
-    gtk_application_set_accels_for_action(GTK_APPLICATION(application), "app.quit", quit);
 }
 
 static void lodge_application_dispose(GObject *object)

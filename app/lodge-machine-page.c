@@ -11,6 +11,10 @@
 #include <glib/gi18n.h>
 #include <string.h>
 
+// Where the pointer shows and hides the bar in full screen, from the top edge.
+#define FULL_SCREEN_BAR_SHOW 2
+#define FULL_SCREEN_BAR_HIDE 80
+
 struct _LodgeMachinePage {
     GtkWidget parent_instance;
     LodgeVm *vm;
@@ -21,20 +25,23 @@ struct _LodgeMachinePage {
     GtkWidget *content;
     GtkWidget *header;
     AdwWindowTitle *title;
+    gboolean full_screen;
     GtkWidget *back_button, *start_button, *pause_button, *power_button, *keys_button, *view_button;
     GtkWidget *switcher;
     GtkRevealer *grab_revealer;
     GtkStack *stack;
     AdwStatusPage *status;
     GtkWidget *big_start_button;
-    AdwViewStack *consoles;
+    GtkStack *consoles;
+    GtkRevealer *paused, *full_screen_bar;
+    GtkLabel *full_screen_name;
     LodgeDisplay *display;
     LodgeSerial *serial;
 };
 
 G_DEFINE_FINAL_TYPE(LodgeMachinePage, lodge_machine_page, GTK_TYPE_WIDGET)
 
-enum { PROP_0, PROP_VM, PROP_TOOLBAR_VISIBLE, PROP_COUNT };
+enum { PROP_0, PROP_VM, PROP_COUNT };
 
 static GParamSpec *properties[PROP_COUNT];
 
@@ -83,7 +90,7 @@ static void update_status_page(LodgeMachinePage *self)
     const char *reason = lodge_vm_get_reason(self->vm);
     adw_status_page_set_title(self->status, lodge_vm_get_name(self->vm));
     g_autofree char *text = *reason ? g_strdup_printf("%s\n%s", state, reason)
-                                    : g_strdup_printf("%s\n%s", state, summary);
+                                    : g_strdup(summary);
     g_autofree char *markup = g_markup_escape_text(text, -1);
     adw_status_page_set_description(self->status, markup);
     adw_status_page_set_icon_name(self->status,
@@ -128,12 +135,15 @@ static void update(LodgeMachinePage *self)
     gtk_widget_set_tooltip_text(self->pause_button, label);
     gtk_accessible_update_property(GTK_ACCESSIBLE(self->pause_button),
                                    GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1);
+    gtk_revealer_set_reveal_child(self->paused, paused);
+    gtk_widget_set_can_target(GTK_WIDGET(self->paused), paused);
     gtk_stack_set_visible_child_name(self->stack, !have ? "none" : on && !crashed ? "on" : "off");
     if (have) {
         g_autofree char *text = NULL;
         g_object_get(self->vm, "state-text", &text, NULL);
         adw_window_title_set_title(self->title, lodge_vm_get_name(self->vm));
         adw_window_title_set_subtitle(self->title, text);
+        gtk_label_set_label(self->full_screen_name, lodge_vm_get_name(self->vm));
         update_status_page(self);
     } else {
         adw_window_title_set_title(self->title, "Lodge");
@@ -238,6 +248,10 @@ static void on_screenshot(GObject *source, GAsyncResult *result, gpointer user_d
     g_autoptr(GError) error = NULL;
     if (!lodge_vm_screenshot_finish(LODGE_VM(source), result, &error))
         show_error(self, _("No Screenshot Was Taken"), error);
+    GtkWidget *toasts = gtk_widget_get_ancestor(GTK_WIDGET(self), ADW_TYPE_TOAST_OVERLAY);
+    if (!error && toasts)
+        adw_toast_overlay_add_toast(ADW_TOAST_OVERLAY(toasts),
+                                    adw_toast_new(_("Screenshot saved")));
 }
 
 static void on_screenshot_file(GtkNativeDialog *dialog, int response, LodgeMachinePage *self)
@@ -283,9 +297,44 @@ static void activate_delete(GSimpleAction *action, GVariant *parameter, gpointer
                          _("_Delete"), on_delete_confirmed, self);
 }
 
+// In full screen the way out is in the bar at the top edge.
 static void on_grabbed(LodgeDisplay *display, GParamSpec *pspec, LodgeMachinePage *self)
 {
-    gtk_revealer_set_reveal_child(self->grab_revealer, lodge_display_get_grabbed(display));
+    gtk_revealer_set_reveal_child(self->grab_revealer,
+                                  lodge_display_get_grabbed(display) && !self->full_screen);
+}
+
+// The keyboard goes where the machine's buttons are.
+static void on_released(LodgeDisplay *display, LodgeMachinePage *self)
+{
+    if (self->full_screen)
+        gtk_revealer_set_reveal_child(self->full_screen_bar, TRUE);
+    else
+        gtk_widget_grab_focus(self->pause_button);
+}
+
+static void on_fullscreen_requested(LodgeDisplay *display, LodgeMachinePage *self)
+{
+    gtk_widget_activate_action(GTK_WIDGET(self), "win.fullscreen", NULL);
+}
+
+static void on_motion(GtkEventControllerMotion *controller, double x, double y,
+                      LodgeMachinePage *self)
+{
+    if (self->full_screen && y < FULL_SCREEN_BAR_SHOW)
+        gtk_revealer_set_reveal_child(self->full_screen_bar, TRUE);
+    else if (y > FULL_SCREEN_BAR_HIDE)
+        gtk_revealer_set_reveal_child(self->full_screen_bar, FALSE);
+}
+
+static void change_console(GSimpleAction *action, GVariant *value, gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    const char *name = g_variant_get_string(value, NULL);
+    gboolean serial = strcmp(name, "serial") == 0;
+    gtk_stack_set_visible_child_name(self->consoles, serial ? "serial" : "display");
+    gtk_widget_grab_focus(serial ? GTK_WIDGET(self->serial) : GTK_WIDGET(self->display));
+    g_simple_action_set_state(action, value);
 }
 
 static const GActionEntry action_entries[] = {
@@ -298,6 +347,10 @@ static const GActionEntry action_entries[] = {
     { .name = "grab", .activate = activate_grab },
     { .name = "screenshot", .activate = activate_screenshot },
     { .name = "delete", .activate = activate_delete },
+    { .name = "console",
+      .parameter_type = "s",
+      .state = "'display'",
+      .change_state = change_console },
     { .name = "scaling", .parameter_type = "s", .state = "'fit'", .change_state = change_scaling },
 };
 
@@ -327,6 +380,22 @@ LodgeVm *lodge_machine_page_get_vm(LodgeMachinePage *self)
     return self->vm;
 }
 
+void lodge_machine_page_set_full_screen(LodgeMachinePage *self, gboolean full_screen)
+{
+    self->full_screen = full_screen;
+    gtk_widget_set_visible(self->header, !full_screen);
+    gtk_revealer_set_reveal_child(self->full_screen_bar, FALSE);
+    if (self->vm && lodge_vm_is_on(self->vm)) {
+        gtk_widget_grab_focus(GTK_WIDGET(self->display));
+        lodge_display_set_grabbed(self->display, full_screen);
+    }
+}
+
+void lodge_machine_page_set_folded(LodgeMachinePage *self, gboolean folded)
+{
+    gtk_widget_set_visible(self->back_button, folded);
+}
+
 static void lodge_machine_page_dispose(GObject *object)
 {
     LodgeMachinePage *self = LODGE_MACHINE_PAGE(object);
@@ -348,9 +417,6 @@ static void lodge_machine_page_get_property(GObject *object, guint id, GValue *v
     case PROP_VM:
         g_value_set_object(value, self->vm);
         break;
-    case PROP_TOOLBAR_VISIBLE:
-        g_value_set_boolean(value, gtk_widget_get_visible(self->header));
-        break;
     default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
     }
@@ -363,9 +429,6 @@ static void lodge_machine_page_set_property(GObject *object, guint id, const GVa
     switch (id) {
     case PROP_VM:
         lodge_machine_page_set_vm(self, g_value_get_object(value));
-        break;
-    case PROP_TOOLBAR_VISIBLE:
-        gtk_widget_set_visible(self->header, g_value_get_boolean(value));
         break;
     default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
@@ -381,9 +444,6 @@ static void lodge_machine_page_class_init(LodgeMachinePageClass *klass)
     object_class->set_property = lodge_machine_page_set_property;
     properties[PROP_VM] = g_param_spec_object("vm", NULL, NULL, LODGE_TYPE_VM,
                                               G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
-    properties[PROP_TOOLBAR_VISIBLE] =
-        g_param_spec_boolean("toolbar-visible", NULL, NULL, TRUE,
-                             G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object_class, PROP_COUNT, properties);
     g_type_ensure(LODGE_TYPE_DISPLAY);
     g_type_ensure(LODGE_TYPE_SERIAL);
@@ -406,6 +466,9 @@ static void lodge_machine_page_class_init(LodgeMachinePageClass *klass)
     BIND(status);
     BIND(big_start_button);
     BIND(consoles);
+    BIND(paused);
+    BIND(full_screen_bar);
+    BIND(full_screen_name);
     BIND(display);
     BIND(serial);
 #undef BIND
@@ -419,5 +482,12 @@ static void lodge_machine_page_init(LodgeMachinePage *self)
                                     G_N_ELEMENTS(action_entries), self);
     gtk_widget_insert_action_group(GTK_WIDGET(self), "machine", G_ACTION_GROUP(self->actions));
     g_signal_connect(self->display, "notify::grabbed", G_CALLBACK(on_grabbed), self);
+    g_signal_connect(self->display, "released", G_CALLBACK(on_released), self);
+    g_signal_connect(self->display, "fullscreen-requested", G_CALLBACK(on_fullscreen_requested),
+                     self);
+    GtkEventController *motion = gtk_event_controller_motion_new();
+    gtk_event_controller_set_propagation_phase(motion, GTK_PHASE_CAPTURE);
+    g_signal_connect(motion, "motion", G_CALLBACK(on_motion), self);
+    gtk_widget_add_controller(GTK_WIDGET(self), motion);
     update(self);
 }

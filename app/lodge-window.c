@@ -16,6 +16,8 @@ struct _LodgeWindow {
     AdwLeaflet *leaflet;
     GtkListBox *list;
     LodgeMachinePage *page;
+    GtkMenuButton *menu_button;
+    AdwHeaderBar *library_header;
 };
 
 G_DEFINE_FINAL_TYPE(LodgeWindow, lodge_window, ADW_TYPE_APPLICATION_WINDOW)
@@ -76,6 +78,11 @@ static void activate_new_machine(GtkWidget *widget, const char *action, GVariant
     gtk_window_present(GTK_WINDOW(wizard));
 }
 
+static void activate_menu(GtkWidget *widget, const char *action, GVariant *parameter)
+{
+    gtk_menu_button_popup(LODGE_WINDOW(widget)->menu_button);
+}
+
 static void activate_back(GtkWidget *widget, const char *action, GVariant *parameter)
 {
     adw_leaflet_navigate(LODGE_WINDOW(widget)->leaflet, ADW_NAVIGATION_DIRECTION_BACK);
@@ -90,14 +97,24 @@ static void activate_fullscreen(GtkWidget *widget, const char *action, GVariant 
         gtk_window_fullscreen(window);
 }
 
+// On a narrow window the library and the page take turns, and only the right one of the headers has
+// window buttons.
+static void on_folded(LodgeWindow *self)
+{
+    gboolean folded = adw_leaflet_get_folded(self->leaflet);
+    adw_header_bar_set_show_end_title_buttons(self->library_header, folded);
+    lodge_machine_page_set_folded(self->page, folded);
+}
+
 static void on_fullscreened(LodgeWindow *self, GParamSpec *pspec, gpointer unused)
 {
     gboolean full = gtk_window_is_fullscreen(GTK_WINDOW(self));
-    g_object_set(self->page, "toolbar-visible", !full, NULL);
+    lodge_machine_page_set_full_screen(self->page, full);
     adw_leaflet_set_can_unfold(self->leaflet, !full);
     if (full) {
         adw_leaflet_set_visible_child(self->leaflet, GTK_WIDGET(self->page));
-        adw_toast_overlay_add_toast(self->toasts, adw_toast_new(_("F11 leaves full screen")));
+        adw_toast_overlay_add_toast(self->toasts,
+                                    adw_toast_new(_("Ctrl+Alt+Enter leaves full screen")));
     }
 }
 
@@ -162,10 +179,17 @@ static void lodge_window_class_init(LodgeWindowClass *klass)
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, leaflet);
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, list);
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, page);
+    gtk_widget_class_bind_template_child(widget_class, LodgeWindow, menu_button);
+    gtk_widget_class_bind_template_child(widget_class, LodgeWindow, library_header);
     gtk_widget_class_install_action(widget_class, "win.new-machine", NULL, activate_new_machine);
+    gtk_widget_class_install_action(widget_class, "win.menu", NULL, activate_menu);
     gtk_widget_class_install_action(widget_class, "win.back", NULL, activate_back);
     gtk_widget_class_install_action(widget_class, "win.fullscreen", NULL, activate_fullscreen);
+    // Bindings and not application accelerators: those would take keys from a guest.
+    gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F10, 0, "win.menu", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F11, 0, "win.fullscreen", NULL);
+    gtk_widget_class_add_binding_action(widget_class, GDK_KEY_q, GDK_CONTROL_MASK, "window.close",
+                                        NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_n, GDK_CONTROL_MASK,
                                         "win.new-machine", NULL);
 }
@@ -174,6 +198,7 @@ static void lodge_window_init(LodgeWindow *self)
 {
     gtk_widget_init_template(GTK_WIDGET(self));
     g_signal_connect(self->list, "row-activated", G_CALLBACK(on_row_activated), self);
+    g_signal_connect_swapped(self->leaflet, "notify::folded", G_CALLBACK(on_folded), self);
     g_signal_connect(self, "notify::fullscreened", G_CALLBACK(on_fullscreened), NULL);
 }
 

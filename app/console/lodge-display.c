@@ -9,8 +9,8 @@
 // paint. So damage is collected, and the draw is queued by an idle of low priority, no later than
 // DRAW_DEADLINE_MS after the first damage.
 //
-// Input: keys go as scancodes and are all released when the focus leaves. Ctrl+Alt releases the
-// grab.
+// Input: keys go as scancodes and are all released when the focus leaves. Two chords are ours:
+// Ctrl+Alt alone gives the keyboard back, Ctrl+Alt+Enter asks for full screen or out of it.
 #include "app/console/lodge-display.h"
 
 #include "app/console/keymap.h"
@@ -45,6 +45,10 @@ struct _LodgeDisplay {
 enum { PROP_0, PROP_GRABBED, PROP_COUNT };
 
 static GParamSpec *properties[PROP_COUNT];
+
+enum { RELEASED, FULLSCREEN_REQUESTED, SIGNAL_COUNT };
+
+static guint signals[SIGNAL_COUNT];
 
 G_DEFINE_FINAL_TYPE(LodgeDisplay, lodge_display, GTK_TYPE_WIDGET)
 
@@ -385,6 +389,12 @@ static gboolean on_key_pressed(GtkEventControllerKey *controller, guint keyval, 
     guint scancode = keymap_scancode(keycode);
     if (!self->session || !scancode)
         return GDK_EVENT_PROPAGATE;
+    if (self->ctrl_down && self->alt_down &&
+        (keyval == GDK_KEY_Return || keyval == GDK_KEY_KP_Enter)) {
+        release_keys(self);
+        g_signal_emit(self, signals[FULLSCREEN_REQUESTED], 0);
+        return GDK_EVENT_STOP;
+    }
     note_modifiers(self, keyval, TRUE);
     g_hash_table_add(self->keys_down, GUINT_TO_POINTER(scancode));
     lodge_session_key(self->session, scancode, TRUE);
@@ -402,8 +412,11 @@ static void on_key_released(GtkEventControllerKey *controller, guint keyval, gui
     note_modifiers(self, keyval, FALSE);
     if (g_hash_table_remove(self->keys_down, GUINT_TO_POINTER(scancode)))
         lodge_session_key(self->session, scancode, FALSE);
-    if (both && self->grabbed)
+    if (both) {
+        release_keys(self);
         lodge_display_set_grabbed(self, FALSE);
+        g_signal_emit(self, signals[RELEASED], 0);
+    }
 }
 
 static void on_focus_leave(GtkEventControllerFocus *controller, LodgeDisplay *self)
@@ -535,6 +548,11 @@ static void lodge_display_class_init(LodgeDisplayClass *klass)
         g_param_spec_boolean("grabbed", NULL, NULL, FALSE,
                              G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object_class, PROP_COUNT, properties);
+    signals[RELEASED] = g_signal_new("released", LODGE_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, NULL,
+                                     NULL, NULL, G_TYPE_NONE, 0);
+    signals[FULLSCREEN_REQUESTED] =
+        g_signal_new("fullscreen-requested", LODGE_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                     NULL, G_TYPE_NONE, 0);
     gtk_widget_class_set_accessible_role(widget_class, GTK_ACCESSIBLE_ROLE_IMG);
     gtk_widget_class_set_css_name(widget_class, "display");
 }

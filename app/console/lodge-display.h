@@ -17,7 +17,8 @@ typedef enum {
     LODGE_SCALING_INTEGER, // the largest whole factor that fits
 } LodgeScaling;
 
-// Properties: "grabbed" (boolean, read-only): system shortcuts go to the guest.
+// Properties: "grabbed" (boolean, read-only): system shortcuts go to the guest. Signals: "released"
+// (Ctrl+Alt alone: the person wants the keyboard back), "fullscreen-requested" (Ctrl+Alt+Enter).
 GtkWidget *lodge_display_new(void);
 void lodge_display_set_session(LodgeDisplay *self, LodgeSession *session);
 void lodge_display_set_scaling(LodgeDisplay *self, LodgeScaling scaling);
