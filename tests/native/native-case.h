@@ -25,9 +25,10 @@ enum {
 enum {
     NATIVE_XSAVE = 832, // standard format: x87, SSE, AVX
     NATIVE_CODE_MAX = 64,
+    NATIVE_SEQUENCE = 4, // instructions of a case
     NATIVE_PATCH = 64,
-    NATIVE_PATCHES = 3,
-    NATIVE_BATCH = 512,
+    NATIVE_PATCHES = 8,
+    NATIVE_BATCH = 1024,
 };
 
 // Selectors that Linux gives user code; the interpreter's GDT has the same.
@@ -37,6 +38,7 @@ typedef struct {
     uint64_t gpr[16];
     uint64_t rip, rflags;
     uint64_t fs_base, gs_base;
+    uint16_t selector[6]; // in the order of VCPU_ES..
     uint8_t xsave[NATIVE_XSAVE] __attribute__((aligned(64)));
 } NativeRegisters;
 
@@ -47,8 +49,9 @@ typedef struct {
 
 typedef struct {
     bool mode_32; // compatibility mode, else 64-bit code
+    bool absent;  // the host may have it, the guest must not: #UD
     uint8_t code[NATIVE_CODE_MAX];
-    uint8_t length;
+    uint8_t length; // of the code
     NativeRegisters start; // rip: where the code is put
     NativePatch patch[NATIVE_PATCHES]; // differences of memory from the common image
     unsigned patches;

@@ -39,9 +39,15 @@ static void compare_general(const NativeCase *c, const NativeResult *host,
     add_number(text, "rip", host->end.rip, guest->end.rip);
     add_number(text, "rflags", host->end.rflags & ~ignored_flags,
                guest->end.rflags & ~ignored_flags);
+    static const char *const segments[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
+    for (unsigned i = 0; i < 6; i++) {
+        // The kernel's IRET to the signal handler made all null selectors 0.
+        uint16_t ours = guest->end.selector[i];
+        add_number(text, segments[i], host->end.selector[i], ours < 4 ? 0 : ours);
+    }
     if (!c->mode_32) {
-        add_number(text, "fs", host->end.fs_base, guest->end.fs_base);
-        add_number(text, "gs", host->end.gs_base, guest->end.gs_base);
+        add_number(text, "fs base", host->end.fs_base, guest->end.fs_base);
+        add_number(text, "gs base", host->end.gs_base, guest->end.gs_base);
     }
 }
 
@@ -111,13 +117,18 @@ void native_describe(const NativeForms *forms, const NativeCase *c, GString *tex
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     ZydisFormatter formatter;
-    char disassembly[128] = "(invalid)";
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(native_forms_decoder(forms, c->mode_32), c->code,
-                                            c->length, &insn, operands)))
-        ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible,
-                                        disassembly, sizeof disassembly, c->start.rip, NULL);
     for (unsigned i = 0; i < c->length; i++)
         g_string_append_printf(text, "%02x", c->code[i]);
-    g_string_append_printf(text, " %s", disassembly);
+    for (unsigned at = 0; at < c->length; at += insn.length) {
+        char disassembly[128] = "";
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(native_forms_decoder(forms, c->mode_32),
+                                                 c->code + at, c->length - at, &insn, operands))) {
+            g_string_append(text, " (invalid)");
+            break;
+        }
+        ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible,
+                                        disassembly, sizeof disassembly, c->start.rip + at, NULL);
+        g_string_append_printf(text, "%s%s", at ? "; " : " ", disassembly);
+    }
 }

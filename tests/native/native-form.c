@@ -4,6 +4,7 @@
 // of operand.
 #include "tests/native/native-form.h"
 
+#include "engine/vcpu/bt/bt-select.h"
 #include "engine/vcpu/vcpu-backend.h"
 
 #include <string.h>
@@ -26,7 +27,6 @@ bool native_form_comparable(const NativeForms *forms, const ZydisDecodedInstruct
     case ZYDIS_MNEMONIC_SYSENTER:
     case ZYDIS_MNEMONIC_SYSRET:
     case ZYDIS_MNEMONIC_SYSEXIT:
-    case ZYDIS_MNEMONIC_INT:
     // The kernel emulates them in user code (UMIP).
     case ZYDIS_MNEMONIC_SGDT:
     case ZYDIS_MNEMONIC_SIDT:
@@ -42,41 +42,20 @@ bool native_form_comparable(const NativeForms *forms, const ZydisDecodedInstruct
     case ZYDIS_MNEMONIC_RDRAND:
     case ZYDIS_MNEMONIC_RDSEED:
     case ZYDIS_MNEMONIC_XGETBV:
-    // The host's XCR0 has more components, and XSAVEOPT may leave out what did not change.
-    case ZYDIS_MNEMONIC_XSAVE:
-    case ZYDIS_MNEMONIC_XSAVE64:
-    case ZYDIS_MNEMONIC_XSAVEC:
-    case ZYDIS_MNEMONIC_XSAVEC64:
-    case ZYDIS_MNEMONIC_XSAVEOPT:
-    case ZYDIS_MNEMONIC_XSAVEOPT64:
-    case ZYDIS_MNEMONIC_XRSTOR:
-    case ZYDIS_MNEMONIC_XRSTOR64:
-    // The GDT's.
-    case ZYDIS_MNEMONIC_LAR:
-    case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR:
-    case ZYDIS_MNEMONIC_VERW:
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_IRETQ:
-    case ZYDIS_MNEMONIC_LDS:
-    case ZYDIS_MNEMONIC_LES:
-    case ZYDIS_MNEMONIC_LFS:
-    case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS:
         return false;
+    case ZYDIS_MNEMONIC_INT:
+        return operands[0].imm.value.u != 0x80; // Linux's system call
     default:
         break;
     }
-    if (insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-        return false;
-    for (unsigned i = 0; i < insn->operand_count_visible; i++) {
-        if (operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
-            ZydisRegisterGetClass(operands[i].reg.value) == ZYDIS_REGCLASS_SEGMENT)
-            return false;
-    }
-    return true;
+    // EDX:EAX says what to save: it must not be an address.
+    bool xsave = insn->meta.category == ZYDIS_CATEGORY_XSAVE ||
+                 insn->meta.category == ZYDIS_CATEGORY_XSAVEOPT;
+    if (!xsave || operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+        return true;
+    int base = bt_general_register(operands[0].mem.base);
+    int index = bt_general_register(operands[0].mem.index);
+    return base != 0 && base != 2 && index != 0 && index != 2;
 }
 
 // What makes two instructions the same form.
@@ -137,6 +116,24 @@ static unsigned encode(const NativeForm *form, uint8_t *bytes)
     return 15;
 }
 
+static NativeKind kind_of(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands)
+{
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
+            continue;
+        switch (ZydisRegisterGetClass(operands[i].reg.value)) {
+        case ZYDIS_REGCLASS_X87: return NATIVE_KIND_X87;
+        case ZYDIS_REGCLASS_MMX: return NATIVE_KIND_X87;
+        case ZYDIS_REGCLASS_XMM:
+        case ZYDIS_REGCLASS_YMM: return NATIVE_KIND_VECTOR;
+        default: break;
+        }
+    }
+    bool x87 = insn->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && insn->opcode >= 0xd8 &&
+               insn->opcode <= 0xdf;
+    return x87 ? NATIVE_KIND_X87 : NATIVE_KIND_INTEGER;
+}
+
 static bool try_form(NativeForms *forms, GHashTable *seen, NativeForm *form)
 {
     uint8_t bytes[15];
@@ -150,13 +147,16 @@ static bool try_form(NativeForms *forms, GHashTable *seen, NativeForm *form)
     uint64_t key = form->invalid ? invalid_key(form) : form_key(&insn, operands, form);
     if (!g_hash_table_add(seen, g_memdup2(&key, sizeof key)))
         return form->has_modrm;
+    form->kind = form->invalid ? NATIVE_KIND_INTEGER : kind_of(&insn, operands);
     form->mnemonic = form->invalid ? 0 : (uint16_t)insn.mnemonic;
-    if (!form->invalid && !native_form_comparable(forms, &insn, operands)) {
-        forms->absent++;
-        return form->has_modrm;
-    }
-    GArray *to = form->invalid ? forms->invalid : forms->forms;
-    g_array_append_val(to, *form);
+    if (form->invalid)
+        g_array_append_val(forms->invalid, *form);
+    else if (!bt_decode_allowed(&forms->guest, &insn))
+        g_array_append_val(forms->absent, *form);
+    else if (native_form_comparable(forms, &insn, operands))
+        g_array_append_val(forms->forms, *form);
+    else
+        forms->left_out++;
     return form->has_modrm;
 }
 
@@ -175,8 +175,8 @@ static void walk_modrm(NativeForms *forms, GHashTable *seen, NativeForm form)
     for (unsigned reg = 0; reg < 8; reg++) {
         form.fixed_reg = true; // cleared below where it is an operand
         form.fixed_rm = false;
-        // [rax] in the memory form: RSP's and RBP's places mean other things.
-        form.modrm = (uint8_t)(reg << 3);
+        // [rdi] in the memory form: RSP's and RBP's places mean other things.
+        form.modrm = (uint8_t)(reg << 3 | 7);
         if (!try_form(forms, seen, &form))
             return;
         form.fixed_rm = rm;
@@ -241,6 +241,7 @@ static void find_free_registers(NativeForms *forms)
 static void keep_only(NativeForms *forms, const char *mnemonic)
 {
     g_array_set_size(forms->invalid, 0);
+    g_array_set_size(forms->absent, 0);
     for (unsigned i = forms->forms->len; i--;) {
         const NativeForm *form = &g_array_index(forms->forms, NativeForm, i);
         if (g_strcmp0(ZydisMnemonicGetString(form->mnemonic), mnemonic) != 0)
@@ -258,6 +259,7 @@ NativeForms *native_forms_new(const char *only)
     forms->decoder_32 = forms->guest.decoder[BT_DECODER_COMPAT_32];
     forms->forms = g_array_new(FALSE, FALSE, sizeof(NativeForm));
     forms->invalid = g_array_new(FALSE, FALSE, sizeof(NativeForm));
+    forms->absent = g_array_new(FALSE, FALSE, sizeof(NativeForm));
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     walk_mode(forms, seen, false);
     walk_mode(forms, seen, true);
@@ -271,5 +273,6 @@ void native_forms_free(NativeForms *forms)
 {
     g_array_unref(forms->forms);
     g_array_unref(forms->invalid);
+    g_array_unref(forms->absent);
     g_free(forms);
 }

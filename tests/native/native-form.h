@@ -9,6 +9,8 @@
 
 typedef enum { NATIVE_MAP_BASE, NATIVE_MAP_0F, NATIVE_MAP_0F38, NATIVE_MAP_0F3A } NativeMap;
 
+typedef enum { NATIVE_KIND_INTEGER, NATIVE_KIND_X87, NATIVE_KIND_VECTOR } NativeKind;
+
 typedef struct {
     uint8_t map, opcode;
     uint8_t prefix; // 0, 66h, F2h or F3h
@@ -18,6 +20,7 @@ typedef struct {
     bool vex, w, l;
     bool mode_32;
     bool invalid; // no such instruction: #UD
+    uint8_t kind; // NativeKind
     uint16_t mnemonic;
 } NativeForm;
 
@@ -26,7 +29,8 @@ typedef struct {
     BtDecoders guest; // what the interpreter's CPU has
     GArray *forms;    // NativeForm: instructions
     GArray *invalid;  // NativeForm: bytes that are none
-    unsigned absent;  // forms that this CPU model does not offer, or that are left out
+    GArray *absent;   // NativeForm: instructions that this CPU model does not offer
+    unsigned left_out;
 } NativeForms;
 
 // only: a mnemonic to be left alone with, or NULL.
@@ -35,7 +39,7 @@ void native_forms_free(NativeForms *forms);
 
 const ZydisDecoder *native_forms_decoder(const NativeForms *forms, bool mode_32);
 
-// Whether the outcome depends on nothing but the case's state: neither privileged in a way that
-// the kernel would serve, nor a question about this machine, nor absent in the guest.
+// Whether the guest has the instruction, and its outcome depends on nothing but the case's state:
+// the kernel does not serve it, and it is no question about this machine.
 bool native_form_comparable(const NativeForms *forms, const ZydisDecodedInstruction *insn,
                             const ZydisDecodedOperand *operands);

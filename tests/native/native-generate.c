@@ -17,6 +17,7 @@ typedef struct {
     const NativeForms *forms;
     const NativeForm *form;
     NativeCase *c;
+    unsigned at; // where in the code the instruction is
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 } Generator;
@@ -129,11 +130,21 @@ static void interesting_vector(Generator *g, uint8_t *to, unsigned size)
 
 // ---- Code ----
 
+static uint16_t selector(Generator *g)
+{
+    static const uint16_t usual[] = { NATIVE_DS, NATIVE_DS, NATIVE_CS_32, NATIVE_CS_64, 0, 3 };
+    static const uint16_t all[] = { 1, 2, 7, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1b, 0x20, 0x22, 0x28,
+                                    0x29, 0x30, 0x34, 0x40, 0x48, 0x50, 0x63, 0x80, 0xfffb };
+    return below(g, 3) ? usual[below(g, G_N_ELEMENTS(usual))]
+                       : all[below(g, G_N_ELEMENTS(all))];
+}
+
 static void put_immediate_edges(Generator *g)
 {
     static const uint8_t edges[] = { 0, 1, 7, 8, 0x1f, 0x20, 0x3f, 0x40, 0x7f, 0x80, 0xff };
     for (unsigned i = 0; i < 2; i++) {
-        const unsigned size = g->insn.raw.imm[i].size / 8, at = g->insn.raw.imm[i].offset;
+        const unsigned size = g->insn.raw.imm[i].size / 8;
+        const unsigned at = g->at + g->insn.raw.imm[i].offset;
         if (!size || below(g, 2))
             continue;
         uint64_t value = interesting_integer(g);
@@ -215,44 +226,78 @@ static unsigned put_opcode(Generator *g, uint8_t *bytes)
 static bool decode(Generator *g)
 {
     const ZydisDecoder *decoder = native_forms_decoder(g->forms, g->c->mode_32);
-    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, g->c->code, 15, &g->insn, g->operands));
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, g->c->code + g->at, 15, &g->insn,
+                                               g->operands));
 }
 
-// A branch must not go back to itself.
+// A branch must not go back to where the case came from.
 static void keep_branch_out(Generator *g)
 {
     for (unsigned i = 0; i < 2; i++) {
         if (!g->insn.raw.imm[i].is_relative)
             continue;
         int64_t value = g->insn.raw.imm[i].value.s;
-        if (value < 0 && value >= -(int64_t)g->insn.length)
-            g->c->code[g->insn.raw.imm[i].offset] ^= 0x40;
+        if (value < 0 && value >= -(int64_t)(g->at + g->insn.length))
+            g->c->code[g->at + g->insn.raw.imm[i].offset] ^= 0x40;
     }
 }
 
-// False: what came out cannot be compared.
-static bool put_code(Generator *g)
+// One instruction of g->form at g->at. False: what came out cannot be compared.
+static bool put_instruction(Generator *g)
 {
-    NativeCase *c = g->c;
-    unsigned n = put_prefixes(g, c->code);
-    n += put_opcode(g, c->code + n);
+    uint8_t *code = g->c->code + g->at;
+    unsigned n = put_prefixes(g, code);
+    n += put_opcode(g, code + n);
     if (g->form->has_modrm)
-        n += put_modrm(g, c->code + n);
+        n += put_modrm(g, code + n);
     for (unsigned i = n; i < 15; i++)
-        c->code[i] = (uint8_t)random64(g);
+        code[i] = (uint8_t)random64(g);
     if (!decode(g)) {
-        c->length = 15;
-        g->insn.operand_count = 0;
-        g->insn.mnemonic = 0;
+        g->insn.length = 15;
         return g->form->invalid;
     }
     put_immediate_edges(g);
     if (!decode(g))
         return false;
     keep_branch_out(g);
-    c->length = g->insn.length;
-    return decode(g) && g->insn.length == c->length &&
-           native_form_comparable(g->forms, &g->insn, g->operands);
+    unsigned length = g->insn.length;
+    if (!decode(g) || g->insn.length != length)
+        return false;
+    return g->c->absent ? !bt_decode_allowed(&g->forms->guest, &g->insn)
+                        : native_form_comparable(g->forms, &g->insn, g->operands);
+}
+
+// Most cases are one instruction; the others add some, of the same kind more often than not: what
+// one leaves for the next is then seen too.
+static bool put_code(Generator *g)
+{
+    const GArray *forms = g->forms->forms;
+    const NativeForm *first = g->form;
+    unsigned wanted = first->invalid || g->c->absent || below(g, 3) ? 1 : 2 + below(g, NATIVE_SEQUENCE - 1);
+    unsigned done = 0;
+    bool alike = below(g, 3);
+    for (unsigned tries = 0; tries < 50 && done < wanted; tries++) {
+        bool good = put_instruction(g);
+        // The state is made for the first instruction alone, and XSAVE depends on RAX.
+        bool xsave = g->at && (g->insn.meta.category == ZYDIS_CATEGORY_XSAVE ||
+                               g->insn.meta.category == ZYDIS_CATEGORY_XSAVEOPT);
+        if (good && !xsave) {
+            g->at += g->insn.length;
+            done++;
+            if (first->invalid || g->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+                break; // nothing but INT3 is there to be jumped to
+        } else if (done == 0) {
+            continue;
+        }
+        g->form = &g_array_index(forms, NativeForm, below(g, forms->len));
+        for (unsigned i = 0; i < 100 && (g->form->mode_32 != first->mode_32 ||
+                                         (alike && g->form->kind != first->kind)); i++)
+            g->form = &g_array_index(forms, NativeForm, below(g, forms->len));
+        if (g->form->mode_32 != first->mode_32)
+            break;
+    }
+    g->c->length = (uint8_t)g->at;
+    return done > 0;
 }
 
 // ---- State ----
@@ -308,8 +353,8 @@ static void aim(Generator *g, const ZydisDecodedOperandMem *mem, uint32_t target
         gpr[index] = (wanted - (uint64_t)displacement) / scale;
     } else if (g->insn.raw.disp.size == 32) {
         if (mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP)
-            wanted -= c->start.rip + g->insn.length;
-        le32_write(c->code + g->insn.raw.disp.offset, (uint32_t)wanted);
+            wanted -= c->start.rip + g->at + g->insn.length;
+        le32_write(c->code + g->at + g->insn.raw.disp.offset, (uint32_t)wanted);
     }
     if (vector) {
         // Elements near the base, so that most can be read.
@@ -380,22 +425,115 @@ static void aim_operands(Generator *g)
         g->c->start.gpr[VCPU_RCX] = below(g, below(g, 2) ? 4 : 600);
 }
 
+// Instructions that take a selector get one that says something.
+static void aim_selectors(Generator *g)
+{
+    static const ZydisMnemonic tests[] = { ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL,
+                                           ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW };
+    NativeCase *c = g->c;
+    bool takes = false, far = false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
+        takes |= g->insn.mnemonic == tests[i];
+    for (unsigned i = 0; i < g->insn.operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &g->operands[i];
+        takes |= o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+                 (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+        far |= o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->size == g->insn.operand_width + 16u;
+    }
+    if (!takes && !(far && g->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE))
+        return;
+    unsigned at = far ? g->insn.operand_width / 8 : 0;
+    for (unsigned i = 0; i < c->patches; i++)
+        le16_write(c->patch[i].bytes + at, selector(g));
+    for (unsigned i = 0; !far && i < g->insn.operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &g->operands[i];
+        int reg = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? bt_general_register(o->reg.value) : -1;
+        if (reg >= 0 && reg < 16)
+            c->start.gpr[reg] = (c->start.gpr[reg] & ~UINT64_C(0xffff)) | selector(g);
+    }
+}
+
+// What a far transfer takes from memory, in slots of the operand's size: RIP, CS, and for IRET
+// RFLAGS, RSP and SS.
+static void put_far_frame(Generator *g, NativePatch *p, uint64_t target)
+{
+    unsigned size = g->insn.operand_width / 8;
+    uint64_t flags = 2 | 0x200 | (random64(g) & (FLAG_ARITHMETIC | FLAG_DF | FLAG_ID));
+    if (below(g, 8) == 0)
+        flags ^= random64(g) & 0x3fff00;
+    uint64_t slots[5] = { target, below(g, 2) ? NATIVE_CS_64 : selector(g), flags,
+                          NATIVE_STACK + 1024 + below(g, 2048),
+                          below(g, 2) ? NATIVE_DS : selector(g) };
+    for (unsigned i = 0; i < 5; i++)
+        memcpy(p->bytes + i * size, &slots[i], size);
+}
+
 // A branch to a target that exists: the code page's INT3s, else data, which cannot be executed.
 static void aim_branch(Generator *g)
 {
-    if (g->insn.operand_count == 0 || g->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE)
+    bool iret = g->insn.mnemonic == ZYDIS_MNEMONIC_IRET ||
+                g->insn.mnemonic == ZYDIS_MNEMONIC_IRETD ||
+                g->insn.mnemonic == ZYDIS_MNEMONIC_IRETQ;
+    bool far = iret || g->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    if (!far && g->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE)
         return;
+    NativeCase *c = g->c;
     uint64_t target = NATIVE_CODE + 64 + below(g, 64);
-    const ZydisDecodedOperand *o = &g->operands[0];
-    bool ret = g->insn.meta.category == ZYDIS_CATEGORY_RET;
     if (below(g, 4) == 0)
-        return;
-    if (!ret && o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_general_register(o->reg.value) >= 0)
-        g->c->start.gpr[bt_general_register(o->reg.value) & 15] = target;
-    else if (ret || o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-        for (unsigned i = 0; i < g->c->patches; i++)
-            le64_write(g->c->patch[i].bytes, target);
+        target = interesting_address(g, 8);
+    if (below(g, 8) == 0)
+        target = interesting_integer(g);
+    const ZydisDecodedOperand *o = &g->operands[0];
+    if (far && o->type == ZYDIS_OPERAND_TYPE_POINTER) {
+        uint8_t *pointer = c->code + g->at + g->insn.length - 2 - g->insn.operand_width / 8;
+        memcpy(pointer, &target, g->insn.operand_width / 8);
+        le16_write(pointer + g->insn.operand_width / 8, selector(g));
+    } else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_general_register(o->reg.value) >= 0) {
+        c->start.gpr[bt_general_register(o->reg.value) & 15] = target;
+    } else {
+        for (unsigned i = 0; i < c->patches; i++) {
+            if (far)
+                put_far_frame(g, &c->patch[i], target);
+            else
+                le64_write(c->patch[i].bytes, target);
+        }
     }
+}
+
+// FXRSTOR and XRSTOR want an MXCSR that exists, and XRSTOR a header; only the components that both
+// CPUs have are asked for.
+static void aim_xsave(Generator *g)
+{
+    NativeCase *c = g->c;
+    bool x = g->insn.meta.category == ZYDIS_CATEGORY_XSAVE ||
+             g->insn.meta.category == ZYDIS_CATEGORY_XSAVEOPT;
+    bool fx = g->insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE ||
+              g->insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE64;
+    if ((!x && !fx) || !c->patches || g->operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+        return;
+    if (x) {
+        c->start.gpr[VCPU_RAX] = below(g, 8);
+        c->start.gpr[VCPU_RDX] = 0;
+    }
+    uint32_t target = below(g, 4) ? NATIVE_DATA + 1024 + 64 * below(g, 80)
+                                  : interesting_address(g, 832) & (below(g, 8) ? ~63u : ~0u);
+    aim(g, &g->operands[0].mem, target);
+    NativePatch *first = &c->patch[c->patches - 1]; // the operand's own
+    first->address = target;
+    uint8_t *legacy = first->bytes;
+    if (below(g, 8))
+        le32_write(legacy + 24, le32_read(legacy + 24) & 0xffff);
+    if (!x || c->patches == NATIVE_PATCHES)
+        return;
+    NativePatch *header = &c->patch[c->patches++];
+    header->address = target + 512;
+    memset(header->bytes, 0, NATIVE_PATCH);
+    le64_write(header->bytes, below(g, 8));
+    if (below(g, 3) == 0)
+        le64_write(header->bytes + 8, UINT64_C(1) << 63 | below(g, 8));
+    if (below(g, 8) == 0)
+        header->bytes[below(g, NATIVE_PATCH)] ^= (uint8_t)random64(g);
 }
 
 static void set_fpu(Generator *g)
@@ -451,6 +589,8 @@ static void set_state(Generator *g)
         s->gpr[VCPU_RBP] = NATIVE_STACK + 1024 + 8 * below(g, 256);
     s->fs_base = below(g, 2) ? 0 : below(g, 4096);
     s->gs_base = below(g, 2) ? 0 : (uint64_t)-(int64_t)below(g, 4096);
+    s->selector[VCPU_CS] = c->mode_32 ? NATIVE_CS_32 : NATIVE_CS_64;
+    s->selector[VCPU_ES] = s->selector[VCPU_SS] = s->selector[VCPU_DS] = NATIVE_DS;
     s->rflags = 2 | 0x200 | (random64(g) & FLAG_ARITHMETIC);
     if (below(g, 4) == 0)
         s->rflags |= FLAG_DF;
@@ -472,13 +612,22 @@ void native_generate_common(uint64_t seed, uint8_t *common)
         interesting_vector(&g, common + i, 64);
 }
 
-// The forms by turns, in another order for each seed; every eighth case is no instruction.
-static const NativeForm *choose_form(const NativeForms *forms, uint64_t seed, uint64_t index)
+// The forms by turns, in another order for each seed; of 32 cases four are no instruction and one
+// is none that the guest has.
+static const NativeForm *choose_form(const NativeForms *forms, uint64_t seed, uint64_t index,
+                                     bool *ret_absent)
 {
     const uint64_t stride = 7919; // prime
-    bool invalid = index % 8 == 7 && forms->invalid->len;
-    const GArray *from = invalid ? forms->invalid : forms->forms;
-    uint64_t turn = invalid ? index / 8 : index - index / 8;
+    unsigned place = index % 32;
+    const GArray *from = forms->forms;
+    uint64_t turn = index;
+    if (place % 8 == 7 && forms->invalid->len)
+        from = forms->invalid, turn = index / 8;
+    else if (place == 30 && forms->absent->len)
+        from = forms->absent, turn = index / 32;
+    else if (forms->invalid->len)
+        turn = index / 32 * 27 + place - (place + 1) / 8;
+    *ret_absent = from == forms->absent;
     return &g_array_index(from, NativeForm, (turn * stride + seed) % from->len);
 }
 
@@ -489,18 +638,25 @@ bool native_generate(const NativeForms *forms, uint64_t seed, uint64_t index, Na
     Generator g = {
         .random = native_random_for(seed, index),
         .forms = forms,
-        .form = choose_form(forms, seed, index),
+        .form = choose_form(forms, seed, index, &c->absent),
         .c = c,
     };
     c->mode_32 = g.form->mode_32;
-    bool good = false;
-    for (unsigned i = 0; i < 20 && !good; i++)
-        good = put_code(&g);
-    if (!good)
+    if (!put_code(&g))
         return false;
     set_state(&g);
-    aim_operands(&g);
-    aim_branch(&g);
+    // Backwards: what the first instruction needs is set last.
+    unsigned at[NATIVE_SEQUENCE], count = 0;
+    for (g.at = 0; g.at < c->length && count < NATIVE_SEQUENCE && decode(&g); g.at += g.insn.length)
+        at[count++] = g.at;
+    while (count--) {
+        g.at = at[count];
+        decode(&g);
+        aim_operands(&g);
+        aim_selectors(&g);
+        aim_xsave(&g);
+        aim_branch(&g);
+    }
     if (c->mode_32) {
         for (unsigned i = 0; i < 8; i++)
             c->start.gpr[i] = (uint32_t)c->start.gpr[i];

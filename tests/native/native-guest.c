@@ -128,6 +128,7 @@ static void set_base(NativeGuest *g)
     s->segment[VCPU_FS] = s->segment[VCPU_GS] = (VcpuSegment){ .unusable = true };
     s->tr = (VcpuSegment){ .base = SYSTEM + PAGE_TSS * NATIVE_PAGE, .limit = 0x67,
                            .selector = SELECTOR_TSS, .access = 0x8b };
+    s->ldtr = (VcpuSegment){ .unusable = true };
     s->gdtr = (VcpuTable){ SYSTEM + PAGE_GDT * NATIVE_PAGE, 0x7f };
     s->idtr = (VcpuTable){ SYSTEM + PAGE_IDT * NATIVE_PAGE, 0xfff };
     s->cr0 = 0x80050033; // PG AM WP NE ET MP PE
@@ -186,6 +187,8 @@ static void read_frame(NativeGuest *g, NativeResult *r)
     r->end.rip = le64_read(frame);
     r->end.rflags = le64_read(frame + 16);
     r->end.gpr[VCPU_RSP] = le64_read(frame + 24);
+    r->end.selector[VCPU_CS] = (uint16_t)le64_read(frame + 8);
+    r->end.selector[VCPU_SS] = (uint16_t)le64_read(frame + 32);
     r->address = r->vector == 14 ? g->state.cr2 : 0;
 }
 
@@ -213,6 +216,8 @@ void native_guest_run(NativeGuest *g, const NativeCase *c, const uint8_t *common
     vcpu_backend_interpreter.get_state(g->cpu, s, groups);
 
     memcpy(r->end.gpr, s->gpr, sizeof s->gpr);
+    for (unsigned i = 0; i < VCPU_SEGMENTS; i++)
+        r->end.selector[i] = s->segment[i].selector;
     r->end.fs_base = s->segment[VCPU_FS].base;
     r->end.gs_base = s->segment[VCPU_GS].base;
     memcpy(r->end.xsave, s->xsave, NATIVE_XSAVE);

@@ -37,6 +37,7 @@ struct NativeContext {
     uint16_t far_selector;
     uint16_t unused;
     uint64_t mode_32;
+    uint16_t es, ds, fs, gs;
     uint8_t xsave[4096] __attribute__((aligned(64)));
 };
 struct NativeContext native_host_context __attribute__((visibility("hidden")));
@@ -46,7 +47,8 @@ void native_host_caught(int, siginfo_t *, void *) __attribute__((visibility("hid
 
 G_STATIC_ASSERT(offsetof(struct NativeContext, far_offset) == 8 * 22);
 G_STATIC_ASSERT(offsetof(struct NativeContext, mode_32) == 8 * 23);
-G_STATIC_ASSERT(offsetof(struct NativeContext, xsave) == 192);
+G_STATIC_ASSERT(offsetof(struct NativeContext, xsave) == 256);
+G_STATIC_ASSERT(offsetof(struct NativeContext, es) == 8 * 24);
 
 #define AT(n) "native_host_context+8*" #n "(%rip)"
 #define LOAD(reg, n) "mov " AT(n) ", %" reg "\n"
@@ -56,7 +58,7 @@ __asm__(".pushsection .text\n"
         "mov %rsp, " AT(18) "\n"
         "rdfsbase %rax; mov %rax, " AT(21) "\n"
         "mov $7, %eax; xor %edx, %edx\n"
-        "xrstor64 native_host_context+192(%rip)\n"
+        "xrstor64 native_host_context+256(%rip)\n"
         LOAD("rax", 19) "wrfsbase %rax\n" LOAD("rax", 20) "wrgsbase %rax\n"
         "cmpq $0, " AT(23) "\n"
         "jne 1f\n"
@@ -74,6 +76,9 @@ __asm__(".pushsection .text\n"
         "push $2; popfq\n"
         "rdfsbase %rax; mov %rax, " AT(19) "\n"
         "rdgsbase %rax; mov %rax, " AT(20) "\n"
+        "mov %es, native_host_context+192(%rip); mov %ds, native_host_context+194(%rip)\n"
+        "mov %fs, native_host_context+196(%rip); mov %gs, native_host_context+198(%rip)\n"
+        "xor %eax, %eax; mov %eax, %fs; mov %eax, %gs\n"
         LOAD("rax", 21) "wrfsbase %rax\n"
         "sub $8, %rsp; call native_host_caught\n"
         LOAD("rsp", 18)
@@ -102,6 +107,10 @@ void native_host_caught(int signal, siginfo_t *info, void *frame)
     r->end.rflags = (uint64_t)g[REG_EFL];
     r->end.fs_base = native_host_context.fs_base;
     r->end.gs_base = native_host_context.gs_base;
+    uint64_t selectors = (uint64_t)g[REG_CSGSFS]; // CS, GS, FS, SS
+    uint16_t all[] = { native_host_context.es, (uint16_t)selectors, (uint16_t)(selectors >> 48),
+                       native_host_context.ds, native_host_context.fs, native_host_context.gs };
+    memcpy(r->end.selector, all, sizeof all);
     r->vector = (int)g[REG_TRAPNO];
     r->error = (uint64_t)g[REG_ERR];
     r->address = r->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
@@ -159,11 +168,25 @@ static void set_segments(void)
     __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(NATIVE_DS));
 }
 
+// The host may well have the instruction: what it would do without it.
+static void expect_undefined(const NativeCase *c, NativeResult *result)
+{
+    result->end = c->start;
+    result->end.rflags |= 0x10000; // RF, as in every fault
+    result->vector = 6;
+    result->error = result->address = 0;
+    result->lost = false;
+}
+
 static void run_case(HostChild *child, const NativeCase *c, NativeResult *result)
 {
     struct NativeContext *x = &native_host_context;
     uint8_t *memory = result->memory;
     native_case_memory(c, child->batch->common, memory);
+    if (c->absent) {
+        expect_undefined(c, result);
+        return;
+    }
     uint8_t *data = (uint8_t *)(uintptr_t)NATIVE_DATA, *stack = (uint8_t *)(uintptr_t)NATIVE_STACK;
     memcpy(data, memory, 2 * NATIVE_PAGE);
     memcpy(stack, memory + NATIVE_IMAGE_STACK, NATIVE_PAGE);

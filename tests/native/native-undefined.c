@@ -35,7 +35,13 @@ static void ignore_vendor(const NativeCase *c, const ZydisDecodedInstruction *in
         break;
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64:
-        ignored->memory = UINT64_C(1) << (32 + 17); // MXCSR_MASK.MM
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        ignored->memory |= UINT64_C(1) << (32 + 17); // MXCSR_MASK.MM
         break;
     case ZYDIS_MNEMONIC_PUSH:
         // Intel's write 16 bits and leave the others as they were, AMD's zero them.
@@ -49,17 +55,41 @@ static void ignore_vendor(const NativeCase *c, const ZydisDecodedInstruction *in
         if (host->vector == 14 && guest->vector == 13)
             ignored->everything = true;
         break;
+    case ZYDIS_MNEMONIC_RET:
+        // To a selector of another ring: AMD's read the new stack before they look at it.
+        if (insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR && guest->vector == 13 &&
+            (host->vector == 14 || host->vector == 17))
+            ignored->everything = true;
+        break;
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:
         // Reserved: AMD's take the condition from a repeat prefix.
-        ignored->everything = has_repeat_prefix(insn);
+        if (has_repeat_prefix(insn))
+            ignored->everything = true;
         break;
     case ZYDIS_MNEMONIC_INT1:
         // A hypervisor below may report it before the instruction instead of behind it.
-        ignored->everything = host->end.rip == c->start.rip;
+        if (host->vector == 1)
+            ignored->everything = true;
+        break;
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+        // MXCSR.MM, which Intel's do not have.
+        if (le32_read(host->end.xsave + 24) & 1 << 17)
+            ignored->everything = true;
         break;
     default:
         break;
+    }
+    // Far pointers of 64 bits: AMD's take 32.
+    for (unsigned i = 0; i < insn->operand_count_visible; i++) {
+        if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && operands[i].size == 80 &&
+            insn->meta.isa_set != ZYDIS_ISA_SET_X87)
+            ignored->everything = true;
     }
     // Near branches in 64-bit code: AMD's obey an operand-size prefix, Intel's ignore it.
     if (!c->mode_32 && insn->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
@@ -74,33 +104,45 @@ static void ignore_known(const ZydisDecodedInstruction *insn, const NativeResult
                          const NativeResult *guest, NativeIgnored *ignored)
 {
     enum { UE_OE = 0x18, PE = 0x20, FLAGS = 0x3f, MASK_SHIFT = 7 };
-    if (host->vector != 19 || guest->vector != 19)
+    if (host->vector != 19)
         return;
     uint32_t mxcsr = le32_read(host->end.xsave + 24);
     if (mxcsr & ~(mxcsr >> MASK_SHIFT) & UE_OE)
-        ignored->mxcsr = PE;
+        ignored->mxcsr |= PE;
     switch (insn->mnemonic) {
     case ZYDIS_MNEMONIC_DPPS:
     case ZYDIS_MNEMONIC_DPPD:
     case ZYDIS_MNEMONIC_VDPPS:
     case ZYDIS_MNEMONIC_VDPPD:
         ignored->mxcsr = FLAGS;
+        if (guest->vector != 19)
+            ignored->everything = true;
         break;
     default:
         break;
     }
 }
 
+// An opcode that does not exist as a page's last bytes: whether a CPU fetches on before it says so
+// is its own affair.
+static bool fetched_on(const NativeResult *host, const NativeResult *guest)
+{
+    return host->vector == 14 && host->address == NATIVE_CODE + NATIVE_PAGE && guest->vector == 6;
+}
+
 NativeIgnored native_ignored(const NativeForms *forms, const NativeCase *c,
                              const NativeResult *host, const NativeResult *guest)
 {
-    NativeIgnored ignored = { .pointers = pointers_hidden(host) };
+    NativeIgnored ignored = { .pointers = pointers_hidden(host),
+                              .everything = fetched_on(host, guest) };
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(native_forms_decoder(forms, c->mode_32), c->code,
-                                             c->length, &insn, operands)))
-        return ignored;
-    ignore_vendor(c, &insn, operands, host, guest, &ignored);
-    ignore_known(&insn, host, guest, &ignored);
+    for (unsigned at = 0; at < c->length; at += insn.length) {
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(native_forms_decoder(forms, c->mode_32),
+                                                 c->code + at, c->length - at, &insn, operands)))
+            break;
+        ignore_vendor(c, &insn, operands, host, guest, &ignored);
+        ignore_known(&insn, host, guest, &ignored);
+    }
     return ignored;
 }

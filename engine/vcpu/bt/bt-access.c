@@ -289,6 +289,17 @@ void bt_write_bytes(BtCpu *cpu, unsigned segment, uint64_t offset, const void *b
     linear_write(cpu, linear, buffer, size, effective_mmu(cpu, linear, size, cpu->mmu_index));
 }
 
+void bt_read_far_pointer(BtCpu *cpu, unsigned segment, uint64_t offset, uint8_t *bytes,
+                         unsigned size)
+{
+    if (size == 2 && cpu->mmu_index == BT_MMU_USER_ALIGNED) {
+        bt_read_bytes(cpu, segment, offset, bytes, 2, 1);
+        bt_read_bytes(cpu, segment, offset + 2, bytes + 2, 2, 1);
+    } else {
+        bt_read_bytes(cpu, segment, offset, bytes, size + 2, 1);
+    }
+}
+
 void bt_probe_write(BtCpu *cpu, unsigned segment, uint64_t offset, unsigned size)
 {
     uint64_t linear = linear_range(cpu, segment, offset, size, true);

@@ -304,7 +304,7 @@ static void far_target(BtCpu *cpu, const BtInsn *insn, uint16_t *ret_selector, u
         uint64_t address = bt_effective_address(cpu, insn);
         uint8_t bytes[10];
         uint64_t offset = 0;
-        bt_read_bytes(cpu, insn->segment, address, bytes, insn->operand_size + 2u, 1);
+        bt_read_far_pointer(cpu, insn->segment, address, bytes, insn->operand_size);
         memcpy(&offset, bytes, insn->operand_size);
         memcpy(ret_selector, bytes + insn->operand_size, 2);
         *ret_offset = offset;

@@ -264,13 +264,15 @@ static void ret32(BtCpu *cpu, const BtInsn *insn)
 
 // ---- BOUND ----
 
+// Two accesses: each bound has an alignment of its own.
 static void bound16(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     uint64_t offset = bt_effective_address(cpu, insn);
-    uint32_t bounds = bt_read32(cpu, insn->segment, offset);
+    int16_t low = (int16_t)bt_read16(cpu, insn->segment, offset);
+    int16_t high = (int16_t)bt_read16(cpu, insn->segment, offset + 2);
     int16_t index = (int16_t)cpu->gpr[insn->reg[0]];
-    if (index < (int16_t)bounds || index > (int16_t)(bounds >> 16))
+    if (index < low || index > high)
         bt_raise(cpu, BT_BR);
     BT_NEXT(cpu, insn);
 }
@@ -279,9 +281,10 @@ static void bound32(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     uint64_t offset = bt_effective_address(cpu, insn);
-    uint64_t bounds = bt_read64(cpu, insn->segment, offset);
+    int32_t low = (int32_t)bt_read32(cpu, insn->segment, offset);
+    int32_t high = (int32_t)bt_read32(cpu, insn->segment, offset + 4);
     int32_t index = (int32_t)cpu->gpr[insn->reg[0]];
-    if (index < (int32_t)bounds || index > (int32_t)(bounds >> 32))
+    if (index < low || index > high)
         bt_raise(cpu, BT_BR);
     BT_NEXT(cpu, insn);
 }

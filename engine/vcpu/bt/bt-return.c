@@ -89,6 +89,15 @@ static uint64_t skip(const BtStack *stack, uint64_t sp, uint64_t bytes)
     return (sp & ~stack->mask) | ((sp + bytes) & stack->mask);
 }
 
+// Reads a slot ahead of those before it, as this host does, which CR2 tells where several are in
+// pages that cannot be read.
+static void look_ahead(BtCpu *cpu, const BtStack *stack, unsigned slot, unsigned size)
+{
+    BtStack ahead = *stack;
+    ahead.sp = skip(stack, stack->sp, slot * size);
+    bt_stack_pop(cpu, &ahead, size);
+}
+
 // ---- Far RET ----
 
 static void far_return_real(BtCpu *cpu, unsigned size, uint64_t release)
@@ -107,6 +116,7 @@ static void far_return_real(BtCpu *cpu, unsigned size, uint64_t release)
 static void far_return_protected(BtCpu *cpu, unsigned size, uint64_t release)
 {
     BtStack stack = bt_stack_current(cpu);
+    look_ahead(cpu, &stack, 1, size);
     uint64_t rip = bt_stack_pop(cpu, &stack, size);
     uint16_t selector = (uint16_t)bt_stack_pop(cpu, &stack, size);
     ReturnCode r = check_code(cpu, selector, rip);
@@ -241,6 +251,7 @@ static void iret_protected(BtCpu *cpu, const BtInsn *insn)
         return;
     }
     BtStack stack = bt_stack_current(cpu);
+    look_ahead(cpu, &stack, 2, size);
     uint64_t rip = bt_stack_pop(cpu, &stack, size);
     uint16_t selector = (uint16_t)bt_stack_pop(cpu, &stack, size);
     uint64_t flags = bt_stack_pop(cpu, &stack, size);
@@ -257,9 +268,11 @@ static void iret_protected(BtCpu *cpu, const BtInsn *insn)
     if (with_stack) {
         sp = bt_stack_pop(cpu, &stack, size);
         uint16_t ss = (uint16_t)bt_stack_pop(cpu, &stack, size);
+        check_rip(cpu, &r); // this host's order
         s = check_stack(cpu, ss, &r);
+    } else {
+        check_rip(cpu, &r);
     }
-    check_rip(cpu, &r);
     bt_descriptor_mark_accessed(cpu, &r.code);
     bt_segment_set_code(cpu, selector, &r.code, r.cpl, rip);
     if (with_stack)

@@ -95,7 +95,7 @@ void bt_op_load_far_pointer(BtCpu *cpu, const BtInsn *insn)
     uint8_t bytes[10];
     uint64_t offset = 0;
     uint16_t selector;
-    bt_read_bytes(cpu, insn->segment, bt_effective_address(cpu, insn), bytes, size + 2, 1);
+    bt_read_far_pointer(cpu, insn->segment, bt_effective_address(cpu, insn), bytes, size);
     memcpy(&offset, bytes, size);
     memcpy(&selector, bytes + size, 2);
     bt_segment_load(cpu, insn->reg[1], selector);

@@ -99,13 +99,12 @@ static void load_environment(BtCpu *cpu, unsigned operand_size, const uint8_t *f
 // crosses into a page that cannot be accessed. #AC comes before both.
 static void probe_ends(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned size, bool write)
 {
-    if (cpu->mode != BT_MODE_LONG) // whole, before any page
-        bt_linear(cpu, insn->segment, offset, size, write);
-    if (cpu->mmu_index == BT_MMU_USER_ALIGNED)
+    unsigned word = insn->operand_size == 2 ? 2 : 4;
+    if (cpu->mmu_index == BT_MMU_USER_ALIGNED && (offset & (word - 1)))
         return;
     for (unsigned i = 0; i < 2; i++) {
         uint64_t at = offset + (i ? size - 1 : 0);
-        unsigned bytes = i ? 1 : insn->operand_size == 2 ? 2 : 4;
+        unsigned bytes = i ? 1 : word;
         uint8_t buffer[4];
         if (write)
             bt_probe_write(cpu, insn->segment, at, bytes);

@@ -105,16 +105,27 @@ static void store_mxcsr(BtCpu *cpu, uint8_t *area)
 
 // ---- FXSAVE, FXRSTOR ----
 
-// This host looks at the alignment first and at the operand's end before its beginning.
+static unsigned area_size(unsigned components)
+{
+    return components & AVX ? BT_XSAVE_AVX_OFFSET + 256 : LEGACY_SIZE + HEADER_SIZE;
+}
+
+// The area's last byte, which this host looks at before what is in between: CR2 tells. Before
+// either comes the alignment.
+static void probe_end(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned size, bool write)
+{
+    if (write)
+        bt_probe_write(cpu, insn->segment, offset + size - 1, 1);
+    else
+        bt_read8(cpu, insn->segment, offset + size - 1);
+}
+
 static uint64_t fxsave_offset(BtCpu *cpu, const BtInsn *insn, bool write)
 {
     uint64_t offset = bt_effective_address(cpu, insn);
-    if (bt_linear(cpu, insn->segment, offset, LEGACY_SIZE, write) & 15)
+    if ((offset + cpu->segment[insn->segment].base) & 15)
         bt_raise_error(cpu, cpu->mmu_index == BT_MMU_USER_ALIGNED ? BT_AC : BT_GP, 0);
-    if (write)
-        bt_probe_write(cpu, insn->segment, offset + LEGACY_SIZE - 1, 1);
-    else
-        bt_read8(cpu, insn->segment, offset + LEGACY_SIZE - 1);
+    probe_end(cpu, insn, offset, LEGACY_SIZE, write);
     return offset;
 }
 
@@ -186,7 +197,7 @@ static unsigned in_use(const BtCpu *cpu)
 }
 
 // The requested components (RFBM). *ret_offset: of the area, aligned.
-static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, uint64_t *ret_offset)
+static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, bool write, uint64_t *ret_offset)
 {
     BT_BEGIN(cpu, insn);
     if (!(cpu->cr4 & BT_CR4_OSXSAVE))
@@ -194,10 +205,14 @@ static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, uint64_t *ret_offset
     if (cpu->cr0 & BT_CR0_TS)
         bt_raise(cpu, BT_NM);
     uint64_t offset = bt_effective_address(cpu, insn);
-    if (bt_linear(cpu, insn->segment, offset, 1, false) & 63)
+    if ((offset + cpu->segment[insn->segment].base) & 63)
         bt_raise_error(cpu, BT_GP, 0);
     *ret_offset = offset;
-    return (unsigned)(cpu->fpu.xcr0 & ((uint32_t)cpu->gpr[VCPU_RAX] | cpu->gpr[VCPU_RDX] << 32));
+    unsigned requested = (unsigned)(cpu->fpu.xcr0 & ((uint32_t)cpu->gpr[VCPU_RAX] |
+                                                     cpu->gpr[VCPU_RDX] << 32));
+    probe_end(cpu, insn, offset, 1, write);
+    probe_end(cpu, insn, offset, area_size(requested), write);
+    return requested;
 }
 
 // Stores the components of `save`, and MXCSR with `mxcsr`. Every byte was probed.
@@ -225,15 +240,10 @@ static BT_APART void store_components(BtCpu *cpu, const BtInsn *insn, uint64_t o
     }
 }
 
-static unsigned area_size(unsigned components)
-{
-    return components & AVX ? BT_XSAVE_AVX_OFFSET + 256 : LEGACY_SIZE + HEADER_SIZE;
-}
-
 static BT_APART void save_standard(BtCpu *cpu, const BtInsn *insn, bool optimize)
 {
     uint64_t offset;
-    unsigned requested = begin_xsave(cpu, insn, &offset);
+    unsigned requested = begin_xsave(cpu, insn, true, &offset);
     bt_probe_write(cpu, insn->segment, offset, area_size(requested));
     uint64_t present = bt_read64(cpu, insn->segment, offset + BT_XSAVE_HEADER_OFFSET);
     unsigned used = in_use(cpu) & requested;
@@ -257,7 +267,7 @@ static void xsaveopt(BtCpu *cpu, const BtInsn *insn)
 static BT_APART void xsavec_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint64_t offset;
-    unsigned requested = begin_xsave(cpu, insn, &offset);
+    unsigned requested = begin_xsave(cpu, insn, true, &offset);
     bt_probe_write(cpu, insn->segment, offset, area_size(requested));
     bt_fpu_collect(cpu);
     // Here MXCSR belongs to the SSE component.
@@ -295,7 +305,7 @@ static void check_header(BtCpu *cpu, const uint8_t *header, bool *ret_compacted)
 static BT_APART void xrstor_body(BtCpu *cpu, const BtInsn *insn)
 {
     uint64_t offset;
-    unsigned requested = begin_xsave(cpu, insn, &offset);
+    unsigned requested = begin_xsave(cpu, insn, false, &offset);
     uint8_t area[BT_XSAVE_AVX_OFFSET + 256];
     bool compacted;
     unsigned count = vector_count(cpu);
