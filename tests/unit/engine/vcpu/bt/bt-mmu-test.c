@@ -412,6 +412,52 @@ static void test_alignment(void)
     assert_fault(m, 14, 5, 4); // aligned: what the page says
 }
 
+// ---- Two CPUs ----
+
+static void *run_second(void *opaque)
+{
+    Machine *m = opaque;
+    VcpuExit exit;
+    vcpu_backend_interpreter.run(m->vcpu[1], &exit);
+    return GINT_TO_POINTER(exit.reason);
+}
+
+// One CPU adds to and subtracts from the bits of an entry that belong to software, with locked
+// instructions, while the other one uses the page, so that A is set behind the first one's back
+// again and again. No addition may be lost.
+static void test_two_cpus_and_one_entry(void)
+{
+    g_autoptr(Machine) m = machine_new(2);
+    const Kind *kind = &kinds[2];
+    make(m, kind, false);
+    VcpuState second = m->state;
+    second.rip = MACHINE_CODE + 0x100;
+    second.gpr[VCPU_RSP] = MACHINE_STACK1;
+    g_assert_true(vcpu_backend_interpreter.set_state(m->vcpu[1], &second, VCPU_STATE_ALL));
+    uint32_t at = (uint32_t)entry_address(kind, MACHINE_DATA);
+    // loop: mov eax, [DATA]; lock btr dword [at], 5; invlpg [DATA]; jmp loop
+    uint8_t user[] = { 0x8b, 0x04, 0x25, 0, 0, 0x10, 0, 0xf0, 0x0f, 0xba, 0x34, 0x25, 0, 0, 0, 0, 5,
+                       0x0f, 0x01, 0x3c, 0x25, 0, 0, 0x10, 0, 0xeb, 0xe5 };
+    memcpy(user + 12, &at, 4);
+    guest_memory_write(m->memory, MACHINE_CODE + 0x100, user, sizeof user);
+    // loop: lock add qword [at], rbx (1 << 52); neg rbx; dec ecx; jnz loop; hlt
+    uint8_t counter[] = { 0xf0, 0x48, 0x01, 0x1c, 0x25, 0, 0, 0, 0, 0x48, 0xf7, 0xdb,
+                          0xff, 0xc9, 0x75, 0xf0, 0xf4 };
+    memcpy(counter + 5, &at, 4);
+    m->state.gpr[VCPU_RBX] = UINT64_C(1) << 52;
+    m->state.gpr[VCPU_RCX] = 4000000;
+    GThread *thread = g_thread_new("cpu-1", run_second, m);
+    VcpuStats stats;
+    do {
+        g_thread_yield();
+        vcpu_backend_interpreter.stats(m->vcpu[1], &stats);
+    } while (stats.tlb_misses < 1000);
+    machine_run(m, counter, sizeof counter);
+    vcpu_backend_interpreter.kick(m->vcpu[1]);
+    g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, VCPU_EXIT_KICK);
+    g_assert_cmphex(get_entry(m, kind, MACHINE_DATA) & ~(uint64_t)A, ==, MACHINE_DATA | W | P);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -436,5 +482,6 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-mmu/dirty-log", test_dirty_log);
     g_test_add_func("/bt-mmu/non-canonical", test_noncanonical);
     g_test_add_func("/bt-mmu/alignment", test_alignment);
+    g_test_add_func("/bt-mmu/two-cpus", test_two_cpus_and_one_entry);
     return g_test_run();
 }
