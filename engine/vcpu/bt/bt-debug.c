@@ -101,9 +101,18 @@ void bt_debug_skip_step(BtCpu *cpu)
         cpu->debug_hits |= SKIP_STEP;
 }
 
+void bt_debug_merge(BtCpu *cpu)
+{
+    unsigned hits = cpu->debug_hits & BT_DR6_B;
+    if (hits)
+        cpu->dr6 = (cpu->dr6 & ~(uint64_t)BT_DR6_B) | hits;
+    cpu->debug_hits &= (uint8_t)~BT_DR6_B;
+}
+
 _Noreturn void bt_debug_raise(BtCpu *cpu, uint64_t dr6_bits)
 {
-    cpu->dr6 = (cpu->dr6 & ~(uint64_t)BT_DR6_B) | dr6_bits;
+    // What MOV SS held off is part of it (an instruction's own hits are in dr6_bits already).
+    cpu->dr6 = (cpu->dr6 & ~(uint64_t)BT_DR6_B) | dr6_bits | (cpu->debug_hits & BT_DR6_B);
     cpu->dr7 &= ~(uint64_t)BT_DR7_GD;
     cpu->debug_hits = 0;
     bt_debug_update(cpu);
@@ -116,7 +125,8 @@ void bt_debug_before(BtCpu *cpu)
         cpu->rflags_rest &= ~(uint64_t)BT_FLAG_RF;
         return;
     }
-    if (!(cpu->dr7 & BT_DR7_ENABLED))
+    // After MOV SS an instruction breakpoint may be passed over (vol. 3B, 17.3.1.1), and is.
+    if (!(cpu->dr7 & BT_DR7_ENABLED) || cpu->shadow == BT_SHADOW_MOV_SS)
         return;
     uint64_t linear = cpu->mode == BT_MODE_LONG
                           ? cpu->rip : (uint32_t)(cpu->segment[VCPU_CS].base + cpu->rip);

@@ -20,5 +20,8 @@ void bt_debug_run_alone(BtCpu *cpu);
 void bt_debug_step_by_new_tf(BtCpu *cpu);
 void bt_debug_skip_step(BtCpu *cpu);
 
+// A #DB is about to be delivered for another reason: breakpoints that were hit go to DR6 with it.
+void bt_debug_merge(BtCpu *cpu);
+
 // Sets bits in DR6 and raises #DB at cpu->rip, or at the current instruction.
 _Noreturn void bt_debug_raise(BtCpu *cpu, uint64_t dr6_bits);

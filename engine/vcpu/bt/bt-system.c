@@ -110,10 +110,11 @@ static void op_int3(BtCpu *cpu, const BtInsn *insn)
     interrupt(cpu, insn, BT_BP, true);
 }
 
-// INT1 is not privileged, whatever the gate's DPL.
+// INT1 is not privileged, whatever the gate's DPL. A trap that MOV SS held off becomes part of it.
 static void op_int1(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
+    bt_debug_merge(cpu);
     interrupt(cpu, insn, BT_DB, false);
 }
 

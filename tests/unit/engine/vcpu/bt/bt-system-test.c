@@ -159,6 +159,39 @@ static void test_mov_ss_holds_trap(void)
     g_assert_cmphex(machine_read(m, machine_stack(m), 4), ==, MACHINE_CODE + 3);
 }
 
+// The held trap comes at the first instruction of the handler of an INT that follows, as traps do
+// (what Linux calls the MOV SS trick); an instruction breakpoint there is passed over.
+static void test_mov_ss_and_int(void)
+{
+    g_autoptr(Machine) m = machine_new(1);
+    machine_protected(m);
+    m->state.dr[0] = MACHINE_DATA;
+    m->state.dr[1] = MACHINE_CODE + 2; // the INT3
+    m->state.dr7 = 0x400 | 2 | 8 | 0x7 << 16;
+    machine_write(m, MACHINE_DATA, 2, SEL_DATA32);
+    m->state.gpr[VCPU_RBX] = MACHINE_DATA;
+    // #DB's handler counts and returns.
+    machine_write(m, MACHINE_HANDLERS + 16, 2, 0xcf42); // inc edx; iret
+    m->state.gpr[VCPU_RDX] = 0;
+    machine_run_bytes(m, 0x8e, 0x13, 0xcc, 0x0f, 0x0b); // mov ss, [ebx]; int3
+    assert_vector(m, 3);
+    g_assert_cmpuint(m->state.gpr[VCPU_RDX], ==, 1);
+    g_assert_cmphex(m->state.dr6 & 0xf, ==, 1);
+    g_assert_cmphex(machine_read(m, machine_stack(m), 4), ==, MACHINE_CODE + 3);
+    g_assert_cmphex(machine_read(m, machine_stack(m) - 12, 4), ==, MACHINE_HANDLERS + 16 * 3);
+    // INT1 is a #DB itself and takes the held one along.
+    machine_write(m, MACHINE_HANDLERS + 16, 1, 0xf4);
+    machine_protected(m);
+    m->state.dr[0] = MACHINE_DATA;
+    m->state.dr7 = 0x400 | 2 | 0x7 << 16;
+    m->state.gpr[VCPU_RBX] = MACHINE_DATA;
+    machine_run_bytes(m, 0x8e, 0x13, 0xf1);
+    assert_vector(m, 1);
+    g_assert_cmphex(m->state.gpr[VCPU_RSP], ==, MACHINE_STACK - 12);
+    g_assert_cmphex(machine_read(m, machine_stack(m), 4), ==, MACHINE_CODE + 3);
+    g_assert_cmphex(m->state.dr6 & 0xf, ==, 1);
+}
+
 // ---- Control registers ----
 
 static void mov_cr(Machine *m, unsigned cr, uint64_t value)
@@ -629,6 +662,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-debug/general-detect", test_general_detect);
     g_test_add_func("/bt-debug/aliases", test_debug_register_aliases);
     g_test_add_func("/bt-debug/mov-ss", test_mov_ss_holds_trap);
+    g_test_add_func("/bt-debug/mov-ss/int", test_mov_ss_and_int);
     g_test_add_func("/bt-control/cr0", test_cr0_checks);
     g_test_add_func("/bt-control/cr4", test_cr4_checks);
     g_test_add_func("/bt-control/long-mode", test_entering_long_mode);
