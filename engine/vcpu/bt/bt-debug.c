@@ -84,20 +84,15 @@ void bt_debug_watch_port(BtCpu *cpu, uint16_t port, unsigned size)
     note_hits(cpu, hits);
 }
 
-static bool stepping(const BtCpu *cpu)
-{
-    return __atomic_load_n(&cpu->request, __ATOMIC_RELAXED) & BT_REQUEST_STEP;
-}
-
 void bt_debug_step_by_new_tf(BtCpu *cpu)
 {
-    if (stepping(cpu))
+    if (cpu->stepping) // not the request, which goes by TF as it is by now
         cpu->debug_hits |= STEP_BY_NEW_TF;
 }
 
 void bt_debug_skip_step(BtCpu *cpu)
 {
-    if (stepping(cpu))
+    if (cpu->stepping)
         cpu->debug_hits |= SKIP_STEP;
 }
 

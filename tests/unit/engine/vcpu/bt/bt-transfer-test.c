@@ -536,6 +536,33 @@ static void test_syscall(void)
     assert_vector(m, 6);
 }
 
+// The single step after SYSCALL and SYSRET goes by TF as they leave it.
+static void test_syscall_single_step(void)
+{
+    g_autoptr(Machine) m = machine_new(1);
+    machine_long(m);
+    machine_user(m);
+    put_target(m);
+    set_msr(m, 0xc0000081, (uint64_t)SEL_CODE64 << 32);
+    set_msr(m, 0xc0000082, TARGET);
+    set_msr(m, 0xc0000084, 0x100);
+    m->state.rflags = 0x102;
+    machine_run_bytes(m, 0x0f, 0x05);
+    assert_at_target(m, 8);
+    g_assert_cmphex(m->state.dr6, ==, 0xffff0ff0);
+    g_assert_cmphex(m->state.gpr[VCPU_R11], ==, 0x102);
+
+    machine_long(m);
+    put_target(m);
+    set_msr(m, 0xc0000081, (uint64_t)0x50 << 48);
+    m->state.gpr[VCPU_RCX] = TARGET;
+    m->state.gpr[VCPU_R11] = 0x102;
+    machine_run_bytes(m, 0x48, 0x0f, 0x07);
+    assert_vector(m, 1); // before the first instruction of ring 3
+    g_assert_cmphex(machine_read(m, machine_stack(m), 8), ==, TARGET);
+    g_assert_cmphex(m->state.dr6 & 0x4000, ==, 0x4000);
+}
+
 static void test_sysret(void)
 {
     g_autoptr(Machine) m = machine_new(1);
@@ -608,6 +635,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-transfer/task/16", test_task_16);
     g_test_add_func("/bt-transfer/task/trap-bit", test_task_trap_bit);
     g_test_add_func("/bt-transfer/syscall", test_syscall);
+    g_test_add_func("/bt-transfer/syscall/single-step", test_syscall_single_step);
     g_test_add_func("/bt-transfer/sysret", test_sysret);
     g_test_add_func("/bt-transfer/sysenter", test_sysenter);
     return g_test_run();
