@@ -10,10 +10,14 @@
 
 #include <glib/gi18n.h>
 #include <string.h>
+#include <unistd.h>
 
 // Where the pointer shows and hides the bar in full screen, from the top edge.
 #define FULL_SCREEN_BAR_SHOW 2
 #define FULL_SCREEN_BAR_HIDE 80
+
+#define GRAB_DELAY_MS 150
+#define SERIAL_RETRY_MS 300
 
 struct _LodgeMachinePage {
     GtkWidget parent_instance;
@@ -21,6 +25,7 @@ struct _LodgeMachinePage {
     LodgeSession *session;
     GSimpleActionGroup *actions;
     gboolean was_on;
+    guint serial_source; // tries again
 
     GtkWidget *content;
     GtkWidget *header;
@@ -58,11 +63,41 @@ static void show_error(LodgeMachinePage *self, const char *heading, GError *erro
 
 // Serial port and display come and go with the engine.
 
+typedef struct {
+    LodgeMachinePage *page;
+    LodgeVm *vm; // the page may show another one when the socket comes
+} SerialRequest;
+
+static void open_serial(LodgeMachinePage *self);
+
+static gboolean retry_serial(gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    self->serial_source = 0;
+    open_serial(self);
+    return G_SOURCE_REMOVE;
+}
+
+// An engine that has just come to the bus may not be that far yet.
 static void on_serial_socket(gpointer ready_data, int fd)
 {
-    g_autoptr(LodgeMachinePage) self = ready_data;
-    if (fd >= 0)
+    g_autofree SerialRequest *request = ready_data;
+    g_autoptr(LodgeMachinePage) self = request->page;
+    g_autoptr(LodgeVm) vm = request->vm;
+    gboolean wanted = self->vm == vm && self->session;
+    if (wanted && fd >= 0)
         lodge_serial_set_socket(self->serial, fd);
+    else if (fd >= 0)
+        close(fd);
+    else if (wanted && !self->serial_source)
+        self->serial_source = g_timeout_add(SERIAL_RETRY_MS, retry_serial, self);
+}
+
+static void open_serial(LodgeMachinePage *self)
+{
+    SerialRequest *request = g_new(SerialRequest, 1);
+    *request = (SerialRequest){ g_object_ref(self), g_object_ref(self->vm) };
+    lodge_vm_open_serial(self->vm, on_serial_socket, request);
 }
 
 static void connect_consoles(LodgeMachinePage *self)
@@ -70,12 +105,13 @@ static void connect_consoles(LodgeMachinePage *self)
     self->session = lodge_session_new(lodge_vm_open_display, self->vm);
     lodge_display_set_session(self->display, self->session);
     lodge_session_set_active(self->session, TRUE);
-    lodge_vm_open_serial(self->vm, on_serial_socket, g_object_ref(self));
+    open_serial(self);
     gtk_widget_grab_focus(GTK_WIDGET(self->display));
 }
 
 static void disconnect_consoles(LodgeMachinePage *self)
 {
+    g_clear_handle_id(&self->serial_source, g_source_remove);
     lodge_serial_set_socket(self->serial, -1);
     lodge_display_set_session(self->display, NULL);
     if (self->session)
@@ -225,10 +261,21 @@ static void activate_keys(GSimpleAction *action, GVariant *parameter, gpointer u
     gtk_widget_grab_focus(GTK_WIDGET(self->display));
 }
 
-static void activate_grab(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+static gboolean grab(gpointer user_data)
 {
     LodgeMachinePage *self = user_data;
-    lodge_display_set_grabbed(self->display, !lodge_display_get_grabbed(self->display));
+    gtk_widget_grab_focus(GTK_WIDGET(self->display));
+    lodge_display_set_grabbed(self->display, TRUE);
+    return G_SOURCE_REMOVE;
+}
+
+// When the menu is gone, which takes the focus with it once more.
+static void activate_grab(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    g_action_group_change_action_state(G_ACTION_GROUP(LODGE_MACHINE_PAGE(user_data)->actions),
+                                       "console", g_variant_new_string("display"));
+    g_timeout_add_full(G_PRIORITY_DEFAULT, GRAB_DELAY_MS, grab, g_object_ref(user_data),
+                       g_object_unref);
 }
 
 static void change_scaling(GSimpleAction *action, GVariant *value, gpointer user_data)

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CONNECT_AGAIN_MS 100
+
 struct _LodgeVm {
     GObject parent_instance;
     char *folder;
@@ -17,6 +19,7 @@ struct _LodgeVm {
     char *config_problem;
     LodgeVm1 *proxy; // while an engine runs
     guint name_watch;
+    guint connect_source;
     gboolean starting; // asked for, the engine is not on the bus yet
     GCancellable *cancellable;
 };
@@ -85,8 +88,7 @@ static char *summary(LodgeVm *self)
     if (!self->config)
         return g_strdup("");
     g_autofree char *memory =
-        g_format_size_full((guint64)config_integer(self->config, "memory.size"),
-                           G_FORMAT_SIZE_IEC_UNITS);
+        vm_client_format_memory((guint64)config_integer(self->config, "memory.size"));
     guint cpus = (guint)config_integer(self->config, "cpu.count");
     g_autofree char *processors =
         g_strdup_printf(g_dngettext(NULL, "%u processor", "%u processors", cpus), cpus);
@@ -121,12 +123,29 @@ static void drop_proxy(LodgeVm *self)
     g_clear_object(&self->proxy);
 }
 
+static void connect_proxy(LodgeVm *self);
+
+static gboolean on_connect_again(gpointer user_data)
+{
+    LodgeVm *self = user_data;
+    self->connect_source = 0;
+    connect_proxy(self);
+    return G_SOURCE_REMOVE;
+}
+
 static void on_proxy_ready(GObject *source, GAsyncResult *result, gpointer user_data)
 {
     g_autoptr(LodgeVm) self = user_data;
-    LodgeVm1 *proxy = lodge_vm1_proxy_new_finish(result, NULL);
+    LodgeVm1 *proxy = lodge_vm1_proxy_new_for_bus_finish(result, NULL);
     if (!proxy)
         return;
+    // The name is there before the object: look again in a moment.
+    if (!lodge_vm1_get_state(proxy)) {
+        g_object_unref(proxy);
+        if (!self->connect_source && self->name_watch)
+            self->connect_source = g_timeout_add(CONNECT_AGAIN_MS, on_connect_again, self);
+        return;
+    }
     drop_proxy(self);
     self->proxy = proxy;
     self->starting = FALSE;
@@ -136,17 +155,25 @@ static void on_proxy_ready(GObject *source, GAsyncResult *result, gpointer user_
     notify_state(self);
 }
 
+static void connect_proxy(LodgeVm *self)
+{
+    g_autofree char *name = vm_bus_name(self->config);
+    lodge_vm1_proxy_new_for_bus(G_BUS_TYPE_SESSION, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START, name,
+                                VM_CLIENT_PATH, self->cancellable, on_proxy_ready,
+                                g_object_ref(self));
+}
+
 static void on_name_appeared(GDBusConnection *bus, const char *name, const char *owner,
                              gpointer user_data)
 {
-    LodgeVm *self = user_data;
-    lodge_vm1_proxy_new(bus, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START, name, VM_CLIENT_PATH,
-                        self->cancellable, on_proxy_ready, g_object_ref(self));
+    connect_proxy(user_data);
 }
 
 static void on_name_vanished(GDBusConnection *bus, const char *name, gpointer user_data)
 {
     LodgeVm *self = user_data;
+    g_clear_handle_id(&self->connect_source, g_source_remove);
+    self->starting = FALSE;
     drop_proxy(self);
     notify_state(self);
 }
@@ -261,8 +288,11 @@ static void on_socket(GObject *source, GAsyncResult *result, gpointer user_data)
 {
     g_autofree SocketRequest *request = user_data;
     g_autoptr(GUnixFDList) list = NULL;
+    g_autoptr(GError) error = NULL;
     g_autoptr(GVariant) reply = g_dbus_proxy_call_with_unix_fd_list_finish(
-        G_DBUS_PROXY(source), &list, result, NULL);
+        G_DBUS_PROXY(source), &list, result, &error);
+    if (!reply)
+        g_info("no socket yet: %s", error->message);
     int fd = -1;
     if (reply && list) {
         gint32 handle;
@@ -338,6 +368,7 @@ static void lodge_vm_dispose(GObject *object)
     LodgeVm *self = LODGE_VM(object);
     g_cancellable_cancel(self->cancellable);
     g_clear_handle_id(&self->name_watch, g_bus_unwatch_name);
+    g_clear_handle_id(&self->connect_source, g_source_remove);
     drop_proxy(self);
     G_OBJECT_CLASS(lodge_vm_parent_class)->dispose(object);
 }

@@ -56,3 +56,18 @@ char *vm_client_sentence(const char *message)
     return g_strdup_printf("%s%s%s", upper, g_utf8_next_char(message),
                            g_str_has_suffix(message, ".") ? "" : ".");
 }
+
+// g_format_size says "2.0 GiB" and knows the language; whole numbers read better without the ".0".
+char *vm_client_format_memory(guint64 bytes)
+{
+    static const char *const units[] = { "MiB", "GiB", "TiB" };
+    guint unit = 0;
+    guint64 value = bytes >> 20;
+    if (value == 0 || bytes % (1 << 20))
+        return g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
+    for (; unit + 1 < G_N_ELEMENTS(units) && value % 1024 == 0; unit++)
+        value /= 1024;
+    if (value >= 1024)
+        return g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
+    return g_strdup_printf("%" G_GUINT64_FORMAT "\302\240%s", value, units[unit]);
+}

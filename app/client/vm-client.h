@@ -25,3 +25,6 @@ void vm_client_strip_error(GError *error);
 // An engine's message as a dialog says it: a capital at the front, a stop at the end. Free with
 // g_free.
 char *vm_client_sentence(const char *message);
+
+// "2 GiB", "512 MiB", "1.5 GiB". Free with g_free.
+char *vm_client_format_memory(guint64 bytes);

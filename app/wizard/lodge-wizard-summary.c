@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "app/wizard/lodge-wizard-summary.h"
 
+#include "app/client/vm-client.h"
 #include "app/wizard/lodge-finding.h"
 
 #include <glib/gi18n.h>
@@ -37,7 +38,7 @@ static void show_medium(LodgeWizardSummary *self, const Medium *medium)
 static void show_disk(LodgeWizardSummary *self, const Draft *draft)
 {
     g_autofree char *size =
-        g_format_size_full(draft->disk * 1024 * 1024 * 1024, G_FORMAT_SIZE_IEC_UNITS);
+        vm_client_format_memory(draft->disk * 1024 * 1024 * 1024);
     g_autofree char *text = draft->disk ? g_strdup_printf(_("New disk of %s"), size)
                                         : g_strdup(_("No new disk"));
     adw_action_row_set_subtitle(self->disk, text);
@@ -47,7 +48,7 @@ static void lodge_wizard_summary_enter(LodgeWizardPage *page, Draft *draft)
 {
     LodgeWizardSummary *self = LODGE_WIZARD_SUMMARY(page);
     g_autofree char *memory =
-        g_format_size_full(draft->memory * 1024 * 1024, G_FORMAT_SIZE_IEC_UNITS);
+        vm_client_format_memory(draft->memory * 1024 * 1024);
     guint cpus = (guint)draft->cpus;
     g_autofree char *processors =
         g_strdup_printf(g_dngettext(NULL, "%u processor", "%u processors", cpus), cpus);

@@ -103,7 +103,8 @@ def run(tap, lodge, lodgectl, iso):
               "power off")
     tap.check(lodge.choose("Machine Menu", "Delete Machine…") and lodge.click("Delete") and
               harness.wait_until(lambda: state() is None, 10), "delete")
-    tap.check(lodge.shows("No Machine Selected"), "nothing is left")
+    tap.check(harness.wait_until(lambda: lodge.find("m, Powered off") is None, 10),
+              "the library has forgotten it")
     lodge.picture("empty")
     serial.process.kill()
 

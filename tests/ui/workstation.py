@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 import gi
@@ -203,7 +204,7 @@ class Workstation:
         x, y, width, height = self.display_area()
         left, top = x + (width - size[0]) // 2, y + (height - size[1]) // 2
         path = os.path.join(self.pictures, name + ".png")
-        whole = self.picture(name + "-screen")
+        whole = self.picture(name + "-screen", settled=False)
         subprocess.run(["convert", whole, "-crop", f"{size[0]}x{size[1]}+{left}+{top}", "+repage",
                         "PNG24:" + path], check=True)
         return path
@@ -221,8 +222,10 @@ class Workstation:
                 pass
         return "\n".join(lines)
 
-    def picture(self, name):
-        """Stores what is on the screen."""
+    def picture(self, name, settled=True):
+        """Stores what is on the screen, once animations are over."""
+        if settled:
+            time.sleep(0.6)
         path = os.path.join(self.pictures, name + ".png")
         subprocess.run(["import", "-window", "root", path], check=True)
         return path
