@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the end-to-end scripts share: TAP output, a home of their own, tiny guests."""
+"""What the end-to-end scripts share: a home of their own, tiny guests."""
 import os
 import shutil
 import subprocess
@@ -7,30 +7,8 @@ import sys
 import tempfile
 import time
 
-
-class Tap:
-    """Counts checks and prints them as TAP; end() gives the exit status."""
-
-    def __init__(self):
-        self.number = 0
-        self.failed = 0
-
-    def check(self, ok, what, detail=""):
-        self.number += 1
-        self.failed += not ok
-        print(f"{'ok' if ok else 'not ok'} {self.number} - {what}", flush=True)
-        if not ok:
-            for line in str(detail).splitlines()[-25:]:
-                print(f"# {line}", flush=True)
-        return ok
-
-    def skip(self, what, why):
-        self.number += 1
-        print(f"ok {self.number} - {what} # SKIP {why}", flush=True)
-
-    def end(self):
-        print(f"1..{self.number}", flush=True)
-        return 1 if self.failed else 0
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tap import Tap  # noqa: E402
 
 
 class Lodgectl:

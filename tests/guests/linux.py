@@ -13,22 +13,10 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tap import Tap  # noqa: E402
+
 PAGE = b"A page from the host's loopback.\n" * 1000
-
-
-class Tap:
-    def __init__(self):
-        self.number = 0
-
-    def check(self, ok, what, detail=""):
-        self.number += 1
-        print(f"{'ok' if ok else 'not ok'} {self.number} - {what}", flush=True)
-        if not ok:
-            for line in detail.splitlines()[-25:]:
-                print(f"# {line}")
-
-    def end(self):
-        print(f"1..{self.number}")
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -123,8 +111,7 @@ def main():
     tap = Tap()
     {"iso": iso, "devices": devices, "smp": smp}[scenario](tap, os.path.abspath(lodgectl), demo,
                                                             engine)
-    tap.end()
-    return 0
+    return tap.end()
 
 
 sys.exit(main())

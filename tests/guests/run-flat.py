@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tap  # noqa: E402
+
 DEBUG_EXIT = "0xf4"
 PASSED = 0x10 << 1 | 1
 TIMED_OUT = 124
@@ -48,8 +51,7 @@ def main():
     options = parser.parse_args()
     reason = why_not(options.lodgectl, options.engine, options.slow)
     if reason:
-        print(f"1..0 # SKIP {options.engine}: {reason}")
-        return 0
+        return tap.skip_all(f"{options.engine}: {reason}")
     with tempfile.TemporaryDirectory() as folder:
         serial = os.path.join(folder, "serial")
         run = subprocess.run(
@@ -58,32 +60,24 @@ def main():
              "--serial", serial, "--debug-exit", DEBUG_EXIT, "--timeout", str(options.timeout)],
             capture_output=True, text=True)
         lines = open(serial, errors="replace").read().splitlines() if os.path.exists(serial) else []
-    count = failed = 0
+    checks = tap.Tap()
     for line in lines:
         if line.startswith(("ok - ", "not ok - ")):
-            count += 1
             ok, _, text = line.partition(" - ")
-            skip = next((s for s in options.skip if s in text), None)
-            if ok != "ok" and skip:
-                print(f"ok {count} - {text} # SKIP {options.engine} does not do this")
-                continue
-            failed += ok != "ok"
-            print(f"{ok} {count} - {text}")
+            if ok != "ok" and any(s in text for s in options.skip):
+                checks.skip(text, f"{options.engine} does not do this")
+            else:
+                checks.check(ok == "ok", text)
         elif line.startswith("#"):
             print(line)
-    count += 1
-    if run.returncode == TIMED_OUT and not failed and options.slow:
-        print(f"ok {count} - the guest ended by itself # SKIP {options.engine} is too slow here")
-        print(f"1..{count}")
-        return 0
-    ended = run.returncode == PASSED or (run.returncode == PASSED + 2 and not failed)
-    print(f"{'ok' if ended and count > 1 else 'not ok'} {count} - the guest ended by itself "
-          f"(exit status {run.returncode})")
-    if not ended:
-        for line in (run.stderr.splitlines() + lines[-5:]):
-            print(f"# {line}")
-    print(f"1..{count}")
-    return 0
+    what = "the guest ended by itself"
+    if run.returncode == TIMED_OUT and not checks.failed and options.slow:
+        checks.skip(what, f"{options.engine} is too slow here")
+    else:
+        ended = run.returncode == PASSED or (run.returncode == PASSED + 2 and not checks.failed)
+        checks.check(ended and checks.number > 0, f"{what} (exit status {run.returncode})",
+                     run.stderr + "\n".join(lines[-5:]))
+    return checks.end()
 
 
 sys.exit(main())

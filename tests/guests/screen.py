@@ -16,7 +16,9 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import screen_text  # noqa: E402
+import tap  # noqa: E402
 
 # Steps: ("wait", pattern, seconds), ("gone", pattern, seconds), ("key", chord), ("type", text).
 # A '?' on the screen (a glyph of another font) matches any character of a pattern's word.
@@ -141,17 +143,15 @@ def main():
     if options.medium.startswith("installer-"):
         options.medium = make_installer(options.medium, pictures)
     if not os.path.exists(options.medium):
-        print(f"1..0 # SKIP {options.medium} is not there; ./dev test installs its package")
-        return 0
+        return tap.skip_all(f"{options.medium} is not there; ./dev test installs its package")
     machine = Machine(os.path.abspath(options.lodgectl), os.path.abspath(options.spice_shot),
                       pictures)
-    number = 0
+    checks = tap.Tap()
     try:
         machine.call("create", machine.name, scenario["option"], os.path.abspath(options.medium),
                      "--memory", scenario["memory"], "--engine", options.engine)
         machine.call("start", machine.name)
         for step in scenario["steps"]:
-            number += 1
             if step[0] in ("wait", "gone"):
                 ok = wait_for(machine, step[1], step[2], step[0] == "wait")
                 what = f"the screen {'shows' if step[0] == 'wait' else 'no longer shows'} {step[1]}"
@@ -159,16 +159,13 @@ def main():
             else:
                 ok = machine.call(step[0], machine.name, step[1], check=False).returncode == 0
                 what = f"{step[0]} {step[1].strip()}"
-            print(f"{'ok' if ok else 'not ok'} {number} - {what}", flush=True)
-            if not ok:
+            if not checks.check(ok, what):
                 break
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        number += 1
-        print(f"not ok {number} - {error}")
+        checks.check(False, scenario["option"] + " " + options.medium, error)
     finally:
         machine.close()
-    print(f"1..{number}")
-    return 0
+    return checks.end()
 
 
 sys.exit(main())
