@@ -55,7 +55,7 @@ static inline void bt_chain_renew(BtCpu *cpu, unsigned which)
     bt_chain_update_key(cpu);
 }
 
-#define BT_JUMP_CACHE_BITS 12
+#define BT_JUMP_CACHE_BITS 14
 
 // The mode key: all of the CPU's state that the decoding of a block depends on.
 enum {

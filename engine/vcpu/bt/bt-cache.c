@@ -9,8 +9,8 @@
 
 #include <sys/mman.h>
 
-#define ARENA_SIZE (UINT64_C(64) << 20)
-#define HASH_BITS 15
+#define ARENA_SIZE (UINT64_C(128) << 20)
+#define HASH_BITS 18
 
 static unsigned hash_index(uint64_t physical, uint32_t key)
 {

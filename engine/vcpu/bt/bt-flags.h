@@ -61,5 +61,5 @@ static inline void bt_flags_change(BtCpu *cpu, uint64_t mask, uint64_t value)
     X(11, np, !(f & BT_STATUS_PF))                                                                 \
     X(12, l, (f >> 15 ^ f) & 1)                                                                    \
     X(13, ge, !((f >> 15 ^ f) & 1))                                                                \
-    X(14, le, (f & BT_STATUS_ZF) || ((f >> 15 ^ f) & 1))                                           \
-    X(15, g, !((f & BT_STATUS_ZF) || ((f >> 15 ^ f) & 1)))
+    X(14, le, (f >> 14 | (f >> 15 ^ f)) & 1)                                                       \
+    X(15, g, !((f >> 14 | (f >> 15 ^ f)) & 1))

@@ -192,6 +192,10 @@ static bool select_lea(const BtDecoded *d, BtInsn *out)
 
 // ---- CMOVcc, SETcc ----
 
+// Without a branch: guests use CMOV where a branch would be hard to predict.
+#define SELECT(condition, bits, yes, no)                                                           \
+    (uint##bits##_t)((no) ^ (((no) ^ (yes)) & (uint##bits##_t)-(uint##bits##_t)!!(condition)))
+
 // The memory operand is read, and a 32-bit destination is extended, either way.
 #define CMOV(n, cc, condition, bits)                                                               \
     static void cmov##cc##bits##_rr(BtCpu *cpu, const BtInsn *insn)                                \
@@ -199,13 +203,13 @@ static bool select_lea(const BtDecoded *d, BtInsn *out)
         unsigned f = cpu->flags_status;                                                            \
         uint##bits##_t value = bt_get##bits(cpu, insn->reg[1]);                                    \
         uint##bits##_t old = bt_get##bits(cpu, insn->reg[0]);                                      \
-        bt_set##bits(cpu, insn->reg[0], (condition) ? value : old);                                \
+        bt_set##bits(cpu, insn->reg[0], SELECT(condition, bits, value, old));                      \
         BT_NEXT(cpu, insn);                                                                        \
     }                                                                                              \
     BT_READ_HANDLERS(cmov##cc##bits##_rm, bits, {                                                  \
         unsigned f = cpu->flags_status;                                                            \
         uint##bits##_t old = bt_get##bits(cpu, insn->reg[0]);                                      \
-        bt_set##bits(cpu, insn->reg[0], (condition) ? value : old);                                \
+        bt_set##bits(cpu, insn->reg[0], SELECT(condition, bits, value, old));                      \
     })
 
 #define SET(n, cc, condition)                                                                      \

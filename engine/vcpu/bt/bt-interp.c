@@ -42,6 +42,12 @@ static uint32_t make_mode_key(const BtCpu *cpu)
     return key;
 }
 
+// INTR stays high while IF is 0: that is no reason to leave the chain.
+static uint32_t servable(const BtCpu *cpu)
+{
+    return cpu->rflags_rest & BT_FLAG_IF ? UINT32_MAX : ~(uint32_t)BT_REQUEST_INTERRUPT;
+}
+
 // Brings all that is derived for the hot path up to date.
 static void update_derived(BtCpu *cpu)
 {
@@ -57,9 +63,7 @@ static void update_derived(BtCpu *cpu)
         bt_chain_renew(cpu, BT_EPOCH_USER);
     }
     bt_chain_update_key(cpu);
-    // INTR stays high while IF is 0: not a reason to leave the chain.
-    cpu->request_mask =
-        cpu->rflags_rest & BT_FLAG_IF ? UINT32_MAX : ~(uint32_t)BT_REQUEST_INTERRUPT;
+    cpu->request_mask = servable(cpu);
 }
 
 // ---- Leaving a handler ----
@@ -227,7 +231,7 @@ void bt_run(BtCpu *cpu)
     while (!done) {
         cpu->insn = NULL;
         cpu->block = NULL;
-        if (request_of(cpu) || cpu->halted || cpu->wait_for_sipi) {
+        if ((request_of(cpu) & servable(cpu)) || cpu->halted || cpu->wait_for_sipi) {
             cpu->link = NULL; // an interrupt handler does not follow the block
             done = serve_requests(cpu);
             if (done)
