@@ -273,7 +273,8 @@ static bool put_code(Generator *g)
 {
     const GArray *forms = g->forms->forms;
     const NativeForm *first = g->form;
-    unsigned wanted = first->invalid || g->c->absent || below(g, 3) ? 1 : 2 + below(g, NATIVE_SEQUENCE - 1);
+    bool alone = first->invalid || g->c->absent || below(g, 3);
+    unsigned wanted = alone ? 1 : 2 + below(g, NATIVE_SEQUENCE - 1);
     unsigned done = 0;
     bool alike = below(g, 3);
     for (unsigned tries = 0; tries < 50 && done < wanted; tries++) {
@@ -510,12 +511,12 @@ static void aim_xsave(Generator *g)
              g->insn.meta.category == ZYDIS_CATEGORY_XSAVEOPT;
     bool fx = g->insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE ||
               g->insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE64;
-    if ((!x && !fx) || !c->patches || g->operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
-        return;
     if (x) {
         c->start.gpr[VCPU_RAX] = below(g, 8);
         c->start.gpr[VCPU_RDX] = 0;
     }
+    if ((!x && !fx) || !c->patches || g->operands[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+        return;
     uint32_t target = below(g, 4) ? NATIVE_DATA + 1024 + 64 * below(g, 80)
                                   : interesting_address(g, 832) & (below(g, 8) ? ~63u : ~0u);
     aim(g, &g->operands[0].mem, target);
@@ -532,8 +533,8 @@ static void aim_xsave(Generator *g)
     le64_write(header->bytes, below(g, 8));
     if (below(g, 3) == 0)
         le64_write(header->bytes + 8, UINT64_C(1) << 63 | below(g, 8));
-    if (below(g, 8) == 0)
-        header->bytes[below(g, NATIVE_PATCH)] ^= (uint8_t)random64(g);
+    if (below(g, 8) == 0) // but no component that the host alone has
+        header->bytes[below(g, 2) ? 3 + below(g, 5) : 11 + below(g, 53)] ^= (uint8_t)random64(g);
 }
 
 static void set_fpu(Generator *g)

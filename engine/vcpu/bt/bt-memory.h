@@ -84,8 +84,8 @@ void bt_read_bytes(BtCpu *cpu, unsigned segment, uint64_t offset, void *buffer, 
 void bt_write_bytes(BtCpu *cpu, unsigned segment, uint64_t offset, const void *buffer,
                     unsigned size, unsigned alignment);
 
-// An offset of `size` bytes and the selector behind it, as they are in memory. One with an offset of
-// 16 bits must be aligned to 2 where alignment is checked, not to 4 (vol. 3A, table 6-7).
+// An offset of `size` bytes and the selector behind it, as they are in memory. One with an offset
+// of 16 bits must be aligned to 2 where alignment is checked, not to 4 (vol. 3A, table 6-7).
 void bt_read_far_pointer(BtCpu *cpu, unsigned segment, uint64_t offset, uint8_t *bytes,
                          unsigned size);
 

@@ -123,7 +123,7 @@ static void probe_end(BtCpu *cpu, const BtInsn *insn, uint64_t offset, unsigned 
 static uint64_t fxsave_offset(BtCpu *cpu, const BtInsn *insn, bool write)
 {
     uint64_t offset = bt_effective_address(cpu, insn);
-    if ((offset + cpu->segment[insn->segment].base) & 15)
+    if (bt_linear(cpu, insn->segment, offset, LEGACY_SIZE, write) & 15)
         bt_raise_error(cpu, cpu->mmu_index == BT_MMU_USER_ALIGNED ? BT_AC : BT_GP, 0);
     probe_end(cpu, insn, offset, LEGACY_SIZE, write);
     return offset;
@@ -211,7 +211,8 @@ static unsigned begin_xsave(BtCpu *cpu, const BtInsn *insn, bool write, uint64_t
     unsigned requested = (unsigned)(cpu->fpu.xcr0 & ((uint32_t)cpu->gpr[VCPU_RAX] |
                                                      cpu->gpr[VCPU_RDX] << 32));
     probe_end(cpu, insn, offset, 1, write);
-    probe_end(cpu, insn, offset, area_size(requested), write);
+    // XRSTOR looks at the header first, which says how far the area goes.
+    probe_end(cpu, insn, offset, write ? area_size(requested) : LEGACY_SIZE + 1, write);
     return requested;
 }
 
@@ -312,6 +313,8 @@ static BT_APART void xrstor_body(BtCpu *cpu, const BtInsn *insn)
     bt_read_bytes(cpu, insn->segment, offset, area, LEGACY_SIZE + HEADER_SIZE, 1);
     check_header(cpu, area + BT_XSAVE_HEADER_OFFSET, &compacted);
     unsigned present = (unsigned)le64_read(area + BT_XSAVE_HEADER_OFFSET);
+    // As this host: in the standard form what is asked for, present or not.
+    probe_end(cpu, insn, offset, area_size(compacted ? requested & present : requested), false);
     if (requested & present & AVX)
         bt_read_bytes(cpu, insn->segment, offset + BT_XSAVE_AVX_OFFSET, area + BT_XSAVE_AVX_OFFSET,
                       256, 1);
