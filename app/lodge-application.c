@@ -74,6 +74,10 @@ static void lodge_application_startup(GApplication *application)
 {
     G_APPLICATION_CLASS(lodge_application_parent_class)->startup(application);
     LodgeApplication *self = LODGE_APPLICATION(application);
+    // GTK gives the shortcuts window accelerators, which would take keys from a guest.
+    const char *const none[] = { NULL };
+    gtk_application_set_accels_for_action(GTK_APPLICATION(application), "win.show-help-overlay",
+                                          none);
     self->library = lodge_library_new();
     g_action_map_add_action_entries(G_ACTION_MAP(application), action_entries,
                                     G_N_ELEMENTS(action_entries), application);

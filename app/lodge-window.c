@@ -188,6 +188,9 @@ static void lodge_window_class_init(LodgeWindowClass *klass)
     // Bindings and not application accelerators: those would take keys from a guest.
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F10, 0, "win.menu", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F11, 0, "win.fullscreen", NULL);
+    gtk_widget_class_add_binding_action(widget_class, GDK_KEY_question,
+                                        GDK_CONTROL_MASK | GDK_SHIFT_MASK,
+                                        "win.show-help-overlay", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_q, GDK_CONTROL_MASK, "window.close",
                                         NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_n, GDK_CONTROL_MASK,
