@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// See guest-log.h. One table for the process, under one lock: mistakes come from any thread.
 #include "engine/base/guest-log.h"
 
 // Kinds that are told apart. A kind may hold a number that the guest chose (a port, a register), so

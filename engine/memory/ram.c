@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// See ram.h. RAM is a sealed memfd, so that it can be handed to another process, which can rely on
+// its size.
 #include "engine/memory/ram.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// Power management of the PIIX4: ACPI registers, power button, sleep states.
 #pragma once
 
 #include "engine/bus/pci.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The AT's DMA controllers; dma_8237_border is what the floppy controller asks for transfers.
 #pragma once
 
 #include "engine/bus/device.h"

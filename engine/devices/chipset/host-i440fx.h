@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The host bridge: where RAM and firmware are seen in the memory map.
 #pragma once
 
 #include "engine/bus/pci.h"

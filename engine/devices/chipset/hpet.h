@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The high precision event timer, between PIT and RTC and their interrupts.
 #pragma once
 
 #include "engine/bus/device.h"

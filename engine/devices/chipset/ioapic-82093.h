@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The I/O APIC: its inputs, and the EOIs that come back from the local APICs.
 #pragma once
 
 #include "engine/bus/device.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// See isa-irq.h.
 #include "engine/devices/chipset/isa-irq.h"
 
 static void set_both(void *opaque, unsigned irq, bool level)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The ISA bridge: PIRQ routing, reset, A20, the firmware's debug port.
 #pragma once
 
 #include "engine/bus/char-backend.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The pair of 8259A interrupt controllers: its inputs, and the vector for an INTA.
 #pragma once
 
 #include "engine/bus/device.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The 8254 interval timer and port 61h.
 #pragma once
 
 #include "engine/bus/device.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The real-time clock and CMOS memory, and what firmware reads there.
 #pragma once
 
 #include "engine/bus/device.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// One 16550A serial port.
 #pragma once
 
 #include "engine/bus/char-backend.h"

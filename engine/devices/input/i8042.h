@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The PS/2 keyboard controller, between the two PS/2 ports and the bus.
 #pragma once
 
 #include "engine/bus/device.h"

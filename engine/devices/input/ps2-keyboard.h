@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// A PS/2 keyboard: keys from the InputRouter, codes to the controller.
 #pragma once
 
 #include "engine/bus/device.h"

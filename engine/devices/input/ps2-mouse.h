@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// A PS/2 mouse: motion from the InputRouter, packets to the controller.
 #pragma once
 
 #include "engine/bus/device.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// See scancodes.h. IBM PS/2 Hardware Interface Technical Reference (84F9735), keyboard section.
 #include "engine/devices/input/scancodes.h"
 
 // Index: set 2 code 00h-7Fh.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// The VMware absolute pointer, beside the PS/2 mouse that announces it.
 #pragma once
 
 #include "engine/bus/device.h"
