@@ -240,10 +240,10 @@ void bt_segment_drop_inner(BtCpu *cpu)
 {
     static const uint8_t segments[] = { VCPU_ES, VCPU_DS, VCPU_FS, VCPU_GS };
     for (unsigned i = 0; i < sizeof segments; i++) {
-        const BtSegment *s = &cpu->segment[segments[i]];
-        if (s->unusable)
-            continue;
-        if (!bt_access_is_conforming(s->access) && bt_access_dpl(s->access) < cpu->cpl)
+        BtSegment *s = &cpu->segment[segments[i]];
+        if (BT_SELECTOR_ERROR(s->selector) == 0)
+            s->selector = 0; // a null selector loses its RPL; FS and GS keep their bases
+        else if (!bt_access_is_conforming(s->access) && bt_access_dpl(s->access) < cpu->cpl)
             bt_segment_set_null(cpu, segments[i], 0);
     }
 }

@@ -219,6 +219,15 @@ static void test_iret_outer(void)
     g_assert_cmphex(machine_read(m, frame + 12, 4), ==, 0x5800);
     g_assert_cmphex(machine_read(m, frame + 16, 4), ==, SEL_USER_DATA32);
     g_assert_true(m->state.segment[VCPU_DS].unusable); // it was ring 0's
+    // A null selector loses its RPL, a base that an MSR gave stays.
+    machine_long(m);
+    machine_write(m, TARGET, 3, 0x0b0f90);
+    m->state.segment[VCPU_FS] = (VcpuSegment){ .selector = 3, .base = 0x1234, .unusable = true };
+    push_frame(m, 8, (const uint64_t[]){ TARGET, SEL_USER_CODE64, 2, 0x5800, SEL_USER_DATA32 }, 5);
+    machine_run_bytes(m, 0x48, 0xcf);
+    assert_vector(m, 6);
+    g_assert_cmphex(m->state.segment[VCPU_FS].selector, ==, 0);
+    g_assert_cmphex(m->state.segment[VCPU_FS].base, ==, 0x1234);
 }
 
 typedef struct {
