@@ -41,11 +41,20 @@ done
 python3 host/report.py lodge:native qemu:native bochs:native
 
 [ -n "$boot" ] || exit 0
+rm -f results/boot.jsonl
+direct="$lodge"
 iso="$top/build/bin/lodgectl run --engine ${LODGE_ENGINE:-interpreter} --iso {ISO} --memory {MEM}M"
 iso="$iso --serial stdio --display none --net none"
-marks='kernel=Linux version;init=BENCH-INIT|mode='
+boot() { # tag, engine options
+    local tag=$1
+    shift
+    measure --out results/boot.jsonl --tag "$tag" --mem 512 --initrd out/initrd-mini.gz --append mode=login \
+        --marks 'kernel=Linux version;init=INIT started;login=login:' --until 'login:' --timeout 300 "$@"
+}
 for round in $(seq 1 "$rounds"); do
-    measure --out results/boot.jsonl --engine cmd --cmd "$iso" --tag lodge-iso --append mode=off --marks "$marks" --initrd out/initrd-mini.cpio --mem 512
-    measure --out results/boot.jsonl --engine qemu-iso --tag qemu-iso --append mode=off --marks "$marks" --initrd out/initrd-mini.cpio --mem 512
+    boot lodge/direct --engine cmd --cmd "$direct"
+    boot qemu/direct --engine qemu
+    boot lodge/iso --engine cmd --cmd "$iso"
+    boot qemu/iso --engine qemu-iso
 done
 python3 host/report.py lodge:native | sed -n '/^boot/,$p'
