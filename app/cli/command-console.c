@@ -50,7 +50,12 @@ static void pump(int port, bool tty)
     struct pollfd fds[2] = { { port, POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
     char data[4096];
     bool escaped = false;
-    while (poll(fds, 2, -1) >= 0 || errno == EINTR) {
+    for (;;) {
+        if (poll(fds, 2, -1) < 0) {
+            if (errno != EINTR)
+                return;
+            continue; // revents is of an earlier round
+        }
         if (fds[0].revents) {
             ssize_t n = read(port, data, sizeof(data));
             if (n <= 0 || !write_all(STDOUT_FILENO, data, (size_t)n))

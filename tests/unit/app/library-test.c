@@ -26,7 +26,8 @@ static const char *name_at(LodgeLibrary *library, guint position)
     return vm ? lodge_vm_get_name(vm) : NULL; // the library holds it
 }
 
-static void count_change(GListModel *model, guint position, guint removed, guint added, guint *count)
+static void count_change(GListModel *model, guint position, guint removed, guint added,
+                         guint *count)
 {
     *count += removed + added;
 }

@@ -47,6 +47,16 @@ void vga_fixture_close(VgaFixture *f)
     g_array_unref(f->updates);
 }
 
+void vga_fixture_set_up(VgaFixture *f, gconstpointer data)
+{
+    vga_fixture_open(f, 0);
+}
+
+void vga_fixture_tear_down(VgaFixture *f, gconstpointer data)
+{
+    vga_fixture_close(f);
+}
+
 void out8(VgaFixture *f, uint16_t port, uint8_t value)
 {
     bus_port_write(f->bus, port, 1, value);

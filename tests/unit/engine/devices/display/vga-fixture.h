@@ -30,6 +30,13 @@ typedef struct {
 void vga_fixture_open(VgaFixture *f, uint32_t vram_size);
 void vga_fixture_close(VgaFixture *f);
 
+// A test with a fixture of the default size; data is an integer for it.
+void vga_fixture_set_up(VgaFixture *f, gconstpointer data);
+void vga_fixture_tear_down(VgaFixture *f, gconstpointer data);
+#define VGA_TEST(path, data, function)                                                             \
+    g_test_add(path, VgaFixture, GUINT_TO_POINTER(data), vga_fixture_set_up, function,             \
+               vga_fixture_tear_down)
+
 void out8(VgaFixture *f, uint16_t port, uint8_t value);
 uint8_t in8(VgaFixture *f, uint16_t port);
 // Index and data in one word.

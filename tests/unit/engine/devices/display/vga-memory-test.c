@@ -287,29 +287,16 @@ static void test_planar_bank(VgaFixture *f, gconstpointer data)
     g_assert_cmphex(vga_video_memory(f->vga)->host[4 * 0x3fffff + 2], ==, 0x3d);
 }
 
-static void open_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_open(f, 0);
-}
-
-static void close_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_close(f);
-}
-
-#define ADD(path, data, function)                                                                  \
-    g_test_add(path, VgaFixture, GUINT_TO_POINTER(data), open_fixture, function, close_fixture)
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD("/vga/memory/model/1", 1, test_model);
-    ADD("/vga/memory/model/2", 20240, test_model);
-    ADD("/vga/memory/model/3", 777, test_model);
-    ADD("/vga/memory/mapped/1", 1, test_mapped);
-    ADD("/vga/memory/mapped/2", 99, test_mapped);
-    ADD("/vga/memory/mapped/bank", 0, test_mapped_bank);
-    ADD("/vga/memory/disabled", 0, test_disabled);
-    ADD("/vga/memory/planar-bank", 0, test_planar_bank);
+    VGA_TEST("/vga/memory/model/1", 1, test_model);
+    VGA_TEST("/vga/memory/model/2", 20240, test_model);
+    VGA_TEST("/vga/memory/model/3", 777, test_model);
+    VGA_TEST("/vga/memory/mapped/1", 1, test_mapped);
+    VGA_TEST("/vga/memory/mapped/2", 99, test_mapped);
+    VGA_TEST("/vga/memory/mapped/bank", 0, test_mapped_bank);
+    VGA_TEST("/vga/memory/disabled", 0, test_disabled);
+    VGA_TEST("/vga/memory/planar-bank", 0, test_planar_bank);
     return g_test_run();
 }

@@ -324,38 +324,25 @@ static void test_state(VgaFixture *f, gconstpointer data)
     g_assert_nonnull(strstr(error->message, "depth"));
 }
 
-static void open_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_open(f, 0);
-}
-
-static void close_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_close(f);
-}
-
-#define ADD(path, function)                                                                        \
-    g_test_add(path, VgaFixture, NULL, open_fixture, function, close_fixture)
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD("/vga/registers/indexed", test_indexed);
-    ADD("/vga/registers/color-select", test_color_select);
-    ADD("/vga/registers/crtc-lock", test_crtc_lock);
-    ADD("/vga/registers/attribute-flip-flop", test_attribute);
-    ADD("/vga/registers/dac", test_dac);
-    ADD("/vga/registers/status-timing", test_status);
-    ADD("/vga/registers/status-slow-reader", test_status_slow_reader);
-    ADD("/vga/dispi/identity", test_dispi_identity);
-    ADD("/vga/dispi/geometry", test_dispi_geometry);
-    ADD("/vga/dispi/bounds", test_dispi_bounds);
-    ADD("/vga/dispi/bank", test_bank);
-    ADD("/vga/dispi/clear-on-enable", test_clear_on_enable);
-    ADD("/vga/mmio", test_mmio);
-    ADD("/vga/size-hint", test_size_hint);
-    ADD("/vga/pci/identity", test_pci_identity);
-    ADD("/vga/state", test_state);
+    VGA_TEST("/vga/registers/indexed", 0, test_indexed);
+    VGA_TEST("/vga/registers/color-select", 0, test_color_select);
+    VGA_TEST("/vga/registers/crtc-lock", 0, test_crtc_lock);
+    VGA_TEST("/vga/registers/attribute-flip-flop", 0, test_attribute);
+    VGA_TEST("/vga/registers/dac", 0, test_dac);
+    VGA_TEST("/vga/registers/status-timing", 0, test_status);
+    VGA_TEST("/vga/registers/status-slow-reader", 0, test_status_slow_reader);
+    VGA_TEST("/vga/dispi/identity", 0, test_dispi_identity);
+    VGA_TEST("/vga/dispi/geometry", 0, test_dispi_geometry);
+    VGA_TEST("/vga/dispi/bounds", 0, test_dispi_bounds);
+    VGA_TEST("/vga/dispi/bank", 0, test_bank);
+    VGA_TEST("/vga/dispi/clear-on-enable", 0, test_clear_on_enable);
+    VGA_TEST("/vga/mmio", 0, test_mmio);
+    VGA_TEST("/vga/size-hint", 0, test_size_hint);
+    VGA_TEST("/vga/pci/identity", 0, test_pci_identity);
+    VGA_TEST("/vga/state", 0, test_state);
     g_test_add_func("/vga/pci/rom", test_rom);
     return g_test_run();
 }

@@ -556,46 +556,33 @@ static void test_garbage_registers(VgaFixture *f, gconstpointer data)
     }
 }
 
-static void open_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_open(f, 0);
-}
-
-static void close_fixture(VgaFixture *f, gconstpointer data)
-{
-    vga_fixture_close(f);
-}
-
-#define ADD(path, data, function)                                                                  \
-    g_test_add(path, VgaFixture, GUINT_TO_POINTER(data), open_fixture, function, close_fixture)
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD("/vga/text/80-columns", 0, test_text_80);
-    ADD("/vga/text/40-columns", 0, test_text_40);
-    ADD("/vga/text/blink", 0, test_text_blink);
-    ADD("/vga/text/panned-and-split", 0, test_text_panned);
-    ADD("/vga/text/two-fonts", 0, test_two_fonts);
-    ADD("/vga/text/mono-underline", 0, test_mono_underline);
-    ADD("/vga/text/as-utf-8", 0, test_text_grab);
-    ADD("/vga/graphics/planar-640", 0, test_planar_640);
-    ADD("/vga/graphics/planar-320", 0, test_planar_320);
-    ADD("/vga/graphics/palette-path", 0, test_palette_path);
-    ADD("/vga/graphics/cga-4-colours", 0, test_cga_4);
-    ADD("/vga/graphics/cga-2-colours", 0, test_cga_2);
-    ADD("/vga/graphics/mode-13h", 0, test_chain_4);
-    ADD("/vga/graphics/mode-x", 0, test_mode_x);
-    ADD("/vga/vbe/4-bit", 0, test_vbe_planar);
-    ADD("/vga/vbe/8-bit", 8, test_linear);
-    ADD("/vga/vbe/15-bit", 15, test_linear);
-    ADD("/vga/vbe/16-bit", 16, test_linear);
-    ADD("/vga/vbe/24-bit", 24, test_linear);
-    ADD("/vga/vbe/32-bit", 32, test_linear);
-    ADD("/vga/vbe/direct", 0, test_direct);
-    ADD("/vga/damage/one-cell", 0, test_damage_one_cell);
-    ADD("/vga/damage/nothing-changed", 0, test_damage_same);
-    ADD("/vga/blank", 0, test_blank);
-    ADD("/vga/garbage-registers", 0, test_garbage_registers);
+    VGA_TEST("/vga/text/80-columns", 0, test_text_80);
+    VGA_TEST("/vga/text/40-columns", 0, test_text_40);
+    VGA_TEST("/vga/text/blink", 0, test_text_blink);
+    VGA_TEST("/vga/text/panned-and-split", 0, test_text_panned);
+    VGA_TEST("/vga/text/two-fonts", 0, test_two_fonts);
+    VGA_TEST("/vga/text/mono-underline", 0, test_mono_underline);
+    VGA_TEST("/vga/text/as-utf-8", 0, test_text_grab);
+    VGA_TEST("/vga/graphics/planar-640", 0, test_planar_640);
+    VGA_TEST("/vga/graphics/planar-320", 0, test_planar_320);
+    VGA_TEST("/vga/graphics/palette-path", 0, test_palette_path);
+    VGA_TEST("/vga/graphics/cga-4-colours", 0, test_cga_4);
+    VGA_TEST("/vga/graphics/cga-2-colours", 0, test_cga_2);
+    VGA_TEST("/vga/graphics/mode-13h", 0, test_chain_4);
+    VGA_TEST("/vga/graphics/mode-x", 0, test_mode_x);
+    VGA_TEST("/vga/vbe/4-bit", 0, test_vbe_planar);
+    VGA_TEST("/vga/vbe/8-bit", 8, test_linear);
+    VGA_TEST("/vga/vbe/15-bit", 15, test_linear);
+    VGA_TEST("/vga/vbe/16-bit", 16, test_linear);
+    VGA_TEST("/vga/vbe/24-bit", 24, test_linear);
+    VGA_TEST("/vga/vbe/32-bit", 32, test_linear);
+    VGA_TEST("/vga/vbe/direct", 0, test_direct);
+    VGA_TEST("/vga/damage/one-cell", 0, test_damage_one_cell);
+    VGA_TEST("/vga/damage/nothing-changed", 0, test_damage_same);
+    VGA_TEST("/vga/blank", 0, test_blank);
+    VGA_TEST("/vga/garbage-registers", 0, test_garbage_registers);
     return g_test_run();
 }
