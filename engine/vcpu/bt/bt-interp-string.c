@@ -26,6 +26,8 @@ static inline void set_register(BtCpu *cpu, const BtInsn *insn, unsigned reg, ui
 
 static inline void advance(BtCpu *cpu, const BtInsn *insn, unsigned reg, int64_t bytes)
 {
+    if (bytes == 0) // nothing was done yet: the upper half stays
+        return;
     set_register(cpu, insn, reg, cpu->gpr[reg] + (uint64_t)bytes);
 }
 
