@@ -172,33 +172,33 @@ static void write_page_tables(GuestMemory *memory)
     }
 }
 
-bool linux_boot_load(const LinuxBootConfig *config, GuestMemory *memory, LinuxEntry *ret_entry,
-                     GError **error)
+static bool check_command_line(const Image *image, const char *append, GError **error)
 {
-    Image image;
-    if (!parse(config->kernel, config->kernel_name, &image, error))
-        return false;
+    uint32_t append_max = MIN(image->command_line_max, COMMAND_LINE_MAX - 1);
+    if (strlen(append) <= append_max)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "the kernel command line has %zu characters, this kernel takes at most %u",
+                strlen(append), append_max);
+    return false;
+}
 
-    const char *append = config->append ? config->append : "";
-    uint32_t append_max = MIN(image.command_line_max, COMMAND_LINE_MAX - 1);
-    if (strlen(append) > append_max) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "the kernel command line has %zu characters, this kernel takes at most %u",
-                    strlen(append), append_max);
-        return false;
-    }
-
-    gsize initrd_size = 0;
-    const uint8_t *initrd = config->initrd ? g_bytes_get_data(config->initrd, &initrd_size) : NULL;
+// As high as the kernel takes it, below the ACPI tables.
+static bool place_initrd(const LinuxBootConfig *config, const Image *image, uint64_t size,
+                         uint64_t *ret_address, GError **error)
+{
     const uint64_t page = GUEST_PAGE_SIZE;
-    uint64_t limit = MIN(config->acpi_start, image.initrd_max + 1) & ~(page - 1);
-    uint64_t initrd_room = (initrd_size + page - 1) & ~(page - 1);
-    uint64_t initrd_address = limit - initrd_room;
-    if (image.kernel_end > limit || initrd_room > limit - image.kernel_end)
-        return no_room(error, config, image.kernel_end + initrd_room + config->acpi_size);
+    uint64_t limit = MIN(config->acpi_start, image->initrd_max + 1) & ~(page - 1);
+    uint64_t room = (size + page - 1) & ~(page - 1);
+    if (image->kernel_end > limit || room > limit - image->kernel_end)
+        return no_room(error, config, image->kernel_end + room + config->acpi_size);
+    *ret_address = limit - room;
+    return true;
+}
 
-    bool long_mode = image.has_64_bit_entry && config->allow_64_bit;
-    uint8_t params[PARAMS_SIZE] = { 0 };
+static void fill_params(const LinuxBootConfig *config, const Image *image, uint64_t initrd_address,
+                        uint64_t initrd_size, uint8_t params[PARAMS_SIZE])
+{
     if (config->text_screen) {
         params[SCREEN_MODE] = 3;
         params[SCREEN_COLUMNS] = 80;
@@ -207,8 +207,8 @@ bool linux_boot_load(const LinuxBootConfig *config, GuestMemory *memory, LinuxEn
         params[SCREEN_IS_VGA] = 1;
         params[SCREEN_POINTS] = 16;
     }
-    memcpy(params + SETUP_HEADER, image.image + SETUP_HEADER,
-           MIN(image.header_end, E820_TABLE) - SETUP_HEADER);
+    memcpy(params + SETUP_HEADER, image->image + SETUP_HEADER,
+           MIN(image->header_end, E820_TABLE) - SETUP_HEADER);
     params[LOADER_TYPE] = LOADER_UNDEFINED;
     le32_write(params + CODE32_START, KERNEL_ADDRESS);
     le32_write(params + COMMAND_LINE_POINTER, COMMAND_LINE);
@@ -227,7 +227,24 @@ bool linux_boot_load(const LinuxBootConfig *config, GuestMemory *memory, LinuxEn
         le64_write(entry + 8, entries[i].size);
         le32_write(entry + 16, entries[i].type);
     }
+}
 
+bool linux_boot_load(const LinuxBootConfig *config, GuestMemory *memory, LinuxEntry *ret_entry,
+                     GError **error)
+{
+    Image image;
+    gsize initrd_size = 0;
+    uint64_t initrd_address;
+    const char *append = config->append ? config->append : "";
+    const uint8_t *initrd = config->initrd ? g_bytes_get_data(config->initrd, &initrd_size) : NULL;
+    if (!parse(config->kernel, config->kernel_name, &image, error) ||
+        !check_command_line(&image, append, error) ||
+        !place_initrd(config, &image, initrd_size, &initrd_address, error))
+        return false;
+
+    bool long_mode = image.has_64_bit_entry && config->allow_64_bit;
+    uint8_t params[PARAMS_SIZE] = { 0 };
+    fill_params(config, &image, initrd_address, initrd_size, params);
     put(memory, PARAMS_ADDRESS, params, sizeof(params));
     put(memory, COMMAND_LINE, append, strlen(append) + 1);
     put(memory, KERNEL_ADDRESS, image.image + image.kernel_offset,
