@@ -20,16 +20,16 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import screen_text  # noqa: E402
 import tap  # noqa: E402
 
-# Steps: ("wait", pattern, seconds), ("gone", pattern, seconds), ("key", chord), ("type", text).
+# Steps: ("wait", pattern, seconds); ("advance", chord, pattern, seconds): the key, once per screen,
+# until the pattern is there; ("moves", chord, seconds): the key changes the screen; ("type", text).
 # A '?' on the screen (a glyph of another font) matches any character of a pattern's word.
 SCENARIOS = {
     "installer": dict(option="--iso", memory="512M", steps=[
         ("wait", "Low memory|Choose language|Select a language", 240),
-        ("key", "enter"),
-        ("gone", "Entering low memory mode|Choose language", 120),
-        ("wait", "Debian installer main menu|Choose the next step|Select your location|continent", 120),
-        ("key", "down"),
-        ("key", "enter"),
+        ("advance", "enter",
+         "Debian installer main menu|Choose the next step|Select your location|continent", 240),
+        ("moves", "down", 60),
+        ("moves", "enter", 120),
     ]),
     "memtest": dict(option="--iso", memory="64M", steps=[
         ("wait", "Memtest86", 120),
@@ -73,6 +73,12 @@ class Machine:
             raise RuntimeError(f"lodgectl {' '.join(arguments)}: {result.stderr.strip()}")
         return result
 
+    def picture(self):
+        """What a SPICE client sees, as the bytes of a PNG."""
+        self.screen()
+        with open(os.path.join(self.pictures, "now.png"), "rb") as file:
+            return file.read()
+
     def screen(self):
         """What a SPICE client sees, as text."""
         if not self.socket:
@@ -105,17 +111,51 @@ def matches(pattern, lines):
     return False
 
 
-def wait_for(machine, pattern, seconds, wanted=True):
+def show(lines):
+    for line in lines:
+        if line.strip():
+            print(f"# {line}")
+
+
+def wait_for(machine, pattern, seconds):
     end = time.monotonic() + seconds
     lines = []
     while time.monotonic() < end:
         lines = machine.screen()
-        if lines and matches(pattern, lines) == wanted:
+        if lines and matches(pattern, lines):
             return True
         time.sleep(1)
-    for line in lines:
-        if line.strip():
-            print(f"# {line}")
+    show(lines)
+    return False
+
+
+def advance(machine, chord, pattern, seconds):
+    """Answers one dialog after another with the key, each when it has come to rest: which dialogs
+    there are depends on the guest's memory."""
+    end = time.monotonic() + seconds
+    lines = answered = []
+    pressed = 0
+    while time.monotonic() < end:
+        before, lines = lines, machine.screen()
+        if lines and matches(pattern, lines):
+            return True
+        if lines and lines == before and (lines != answered or time.monotonic() > pressed + 20):
+            machine.call("key", machine.name, chord)
+            answered, pressed = lines, time.monotonic()
+        time.sleep(1)
+    show(lines)
+    return False
+
+
+def moves(machine, chord, seconds):
+    """Whether the key changes what a SPICE client sees, be it only the highlighted line."""
+    before = machine.picture()
+    machine.call("key", machine.name, chord)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if machine.picture() != before:
+            return True
+        time.sleep(1)
     return False
 
 
@@ -152,13 +192,19 @@ def main():
                      "--memory", scenario["memory"], "--engine", options.engine)
         machine.call("start", machine.name)
         for step in scenario["steps"]:
-            if step[0] in ("wait", "gone"):
-                ok = wait_for(machine, step[1], step[2], step[0] == "wait")
-                what = f"the screen {'shows' if step[0] == 'wait' else 'no longer shows'} {step[1]}"
-                machine.keep_picture(options.scenario)
+            if step[0] == "wait":
+                ok = wait_for(machine, step[1], step[2])
+                what = f"the screen shows {step[1]}"
+            elif step[0] == "advance":
+                ok = advance(machine, step[1], step[2], step[3])
+                what = f"{step[1]} leads to {step[2]}"
+            elif step[0] == "moves":
+                ok = moves(machine, step[1], step[2])
+                what = f"{step[1]} changes the screen"
             else:
                 ok = machine.call(step[0], machine.name, step[1], check=False).returncode == 0
                 what = f"{step[0]} {step[1].strip()}"
+            machine.keep_picture(options.scenario)
             if not checks.check(ok, what):
                 break
     except (RuntimeError, subprocess.TimeoutExpired) as error:
