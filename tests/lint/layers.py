@@ -36,6 +36,7 @@ LAYERS = [
     ("engine/dbus", [BASE, "engine/config", "engine/lifecycle.h", "engine/machine.h",
                      "engine/char-stream.h", "engine/key-feeder.h", "engine/run-stats.h",
                      "data/dbus", "snapshots", "usb"]),
+    ("snapshots/store", [BASE, LOOP, "snapshots"]),
     ("snapshots", [BASE, LOOP]),
     ("usb", [BASE, LOOP, MEMORY, BUS]),
     ("appliances", [BASE, "engine/config", "snapshots"]),
