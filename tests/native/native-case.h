@@ -32,7 +32,7 @@ enum {
 };
 
 // Selectors that Linux gives user code; the interpreter's GDT has the same.
-enum { NATIVE_CS_64 = 0x33, NATIVE_CS_32 = 0x23, NATIVE_DS = 0x2b };
+enum { NATIVE_CS_64 = 0x33, NATIVE_CS_32 = 0x23, NATIVE_DS = 0x2b, NATIVE_CPU_SEGMENT = 0x7b };
 
 typedef struct {
     uint64_t gpr[16];

@@ -95,18 +95,24 @@ static uint64_t page_fault_error(const NativeResult *r)
     return r->vector == 14 && r->address >> 47 ? r->error | 1 : r->error;
 }
 
+static void compare_fault(const NativeResult *host, const NativeResult *guest, GString *text)
+{
+    if (host->vector != guest->vector) {
+        g_string_append_printf(text, " vector %d!=%d", host->vector, guest->vector);
+        return;
+    }
+    add_number(text, "error", page_fault_error(host), page_fault_error(guest));
+    add_number(text, "cr2", host->address, guest->address);
+}
+
 void native_compare(const NativeForms *forms, const NativeCase *c, const NativeResult *host,
                     const NativeResult *guest, GString *text)
 {
     NativeIgnored ignored = native_ignored(forms, c, host, guest);
     if (ignored.everything)
         return;
-    if (host->vector != guest->vector) {
-        g_string_append_printf(text, " vector %d!=%d", host->vector, guest->vector);
-    } else {
-        add_number(text, "error", page_fault_error(host), page_fault_error(guest));
-        add_number(text, "cr2", host->address, guest->address);
-    }
+    if (!ignored.which_fault)
+        compare_fault(host, guest, text);
     compare_general(c, host, guest, ignored.flags, text);
     compare_fpu(c, host->end.xsave, guest->end.xsave, ignored, text);
     compare_memory(host->memory, guest->memory, ignored.memory, text);

@@ -208,7 +208,7 @@ int main(int argc, char **argv)
         .forms = native_forms_new(only),
         .batch = native_batch_new(),
         .again = native_batch_new(),
-        .guest = native_guest_new(),
+        .guest = native_guest_new(native_host_cpu_segment()),
         .by_mnemonic = g_hash_table_new(g_str_hash, g_str_equal),
         .covered = g_hash_table_new(g_str_hash, g_str_equal),
         .seed = (uint64_t)seed,

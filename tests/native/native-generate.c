@@ -134,7 +134,8 @@ static uint16_t selector(Generator *g)
 {
     static const uint16_t usual[] = { NATIVE_DS, NATIVE_DS, NATIVE_CS_32, NATIVE_CS_64, 0, 3 };
     static const uint16_t all[] = { 1, 2, 7, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1b, 0x20, 0x22, 0x28,
-                                    0x29, 0x30, 0x34, 0x40, 0x48, 0x50, 0x63, 0x80, 0xfffb };
+                                    0x29, 0x30, 0x34, 0x40, 0x48, 0x50, 0x63, 0x7b, 0x80,
+                                    0xfffb };
     return below(g, 3) ? usual[below(g, G_N_ELEMENTS(usual))]
                        : all[below(g, G_N_ELEMENTS(all))];
 }

@@ -86,7 +86,7 @@ static void put_tables(NativeGuest *g)
         link_table(g, PAGE_SYSTEM_PT, SYSTEM + i * NATIVE_PAGE, 12, i, PTE_SYSTEM);
 }
 
-static void put_descriptors(NativeGuest *g)
+static void put_descriptors(NativeGuest *g, uint64_t cpu_segment)
 {
     static const uint64_t gdt[] = {
         0,
@@ -98,6 +98,7 @@ static void put_descriptors(NativeGuest *g)
         UINT64_C(0x00affb000000ffff), // 64-bit user code
     };
     memcpy(page_at(g, PAGE_GDT), gdt, sizeof gdt);
+    le64_write(page_at(g, PAGE_GDT) + (NATIVE_CPU_SEGMENT & ~7), cpu_segment);
     le64_write(page_at(g, PAGE_TSS) + 4, SYSTEM + (PAGE_RING_0_STACK + 1) * NATIVE_PAGE);
     le16_write(page_at(g, PAGE_TSS) + 102, 0x68); // behind the limit: no ports for user code
     for (unsigned vector = 0; vector < 256; vector++) {
@@ -138,7 +139,7 @@ static void set_base(NativeGuest *g)
     s->xcr0 = 7;
 }
 
-NativeGuest *native_guest_new(void)
+NativeGuest *native_guest_new(uint64_t cpu_segment)
 {
     g_autoptr(GError) error = NULL;
     NativeGuest *g = g_new0(NativeGuest, 1);
@@ -159,7 +160,7 @@ NativeGuest *native_guest_new(void)
     g->cpu = vcpu_backend_interpreter.vcpu_create(g->vm, 0, &error);
     g_assert_no_error(error);
     put_tables(g);
-    put_descriptors(g);
+    put_descriptors(g, cpu_segment);
     memset(page_at(g, PAGE_CODE), 0xcc, NATIVE_PAGE);
     set_base(g);
     return g;

@@ -7,7 +7,8 @@
 
 typedef struct NativeGuest NativeGuest;
 
-NativeGuest *native_guest_new(void);
+// cpu_segment: descriptor of NATIVE_CPU_SEGMENT, 0 for none.
+NativeGuest *native_guest_new(uint64_t cpu_segment);
 void native_guest_free(NativeGuest *guest);
 
 // lost is set where the vCPU stopped otherwise than by an exception.

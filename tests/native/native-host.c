@@ -11,6 +11,7 @@
 
 #include <glib.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -247,6 +248,23 @@ const char *native_host_missing(void)
     if (!__builtin_cpu_supports("avx"))
         return "the CPU has no AVX";
     return NULL;
+}
+
+uint64_t native_host_cpu_segment(void)
+{
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(sched_getcpu(), &cpus);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    uint32_t limit = 0, rights = 0;
+    bool is_there;
+    __asm__("lsl %3, %0\n\tlar %3, %1"
+            : "+r"(limit), "+r"(rights), "=@ccz"(is_there)
+            : "r"((uint32_t)NATIVE_CPU_SEGMENT));
+    if (!is_there)
+        return 0;
+    return (limit & 0xffff) | (uint64_t)(rights & 0xf0ff00) << 32 |
+           (uint64_t)(limit >> 16 & 15) << 48;
 }
 
 void native_host_run(NativeBatch *batch)

@@ -22,5 +22,9 @@ void native_batch_free(NativeBatch *batch);
 // NULL, or why this host cannot run cases.
 const char *native_host_missing(void);
 
+// Keeps this program on one CPU from here on: Linux gives each CPU a user segment of its own. The
+// descriptor of that segment (selector NATIVE_CPU_SEGMENT), 0 where there is none.
+uint64_t native_host_cpu_segment(void);
+
 // Runs all cases of the batch. Those that hang or kill the child are marked lost.
 void native_host_run(NativeBatch *batch);

@@ -7,10 +7,11 @@
 
 typedef struct {
     bool everything;
-    uint64_t flags;  // bits of RFLAGS
-    bool pointers;   // FOP, FIP, FDP
+    bool which_fault; // vector, error code and address of the fault that ended the case
+    uint64_t flags;   // bits of RFLAGS
+    bool pointers;    // FOP, FIP, FDP
     uint32_t mxcsr;
-    uint64_t memory; // bits of an aligned 8-byte word
+    uint64_t memory;  // bits of an aligned 8-byte word
 } NativeIgnored;
 
 NativeIgnored native_ignored(const NativeForms *forms, const NativeCase *c,
