@@ -132,8 +132,8 @@ static unsigned pieces(BtCpu *cpu, uint64_t linear, unsigned size, unsigned acce
 {
     unsigned room = 0x1000 - PAGE_OFFSET(linear);
     unsigned first = MIN(size, room);
-    piece[0] = (Piece){ bt_mmu_entry(cpu, linear, access, mmu)->physical | PAGE_OFFSET(linear),
-                        first };
+    uint64_t frame = bt_tlb_physical(bt_mmu_note(cpu, linear, access, mmu));
+    piece[0] = (Piece){ frame | PAGE_OFFSET(linear), first };
     unsigned count = 1;
     if (size > room) {
         uint64_t next = linear + room;
@@ -141,7 +141,7 @@ static unsigned pieces(BtCpu *cpu, uint64_t linear, unsigned size, unsigned acce
             next = (uint32_t)next;
         else if (next == UINT64_C(0x0000800000000000))
             bt_raise_error(cpu, BT_GP, 0);
-        piece[1] = (Piece){ bt_mmu_entry(cpu, next, access, mmu)->physical, size - room };
+        piece[1] = (Piece){ bt_tlb_physical(bt_mmu_note(cpu, next, access, mmu)), size - room };
         count = 2;
     }
     if (cpu->dr7 & BT_DR7_ENABLED)
@@ -203,6 +203,9 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
         if (page.host_write) {
             store(page.host_write + PAGE_OFFSET(linear), size, value);
             page_stored(cpu, &page, piece[0].physical, size);
+            if (page.host_read == page.host_write && !page.dirty &&
+                !bt_vm_page_has_code(cpu->vm, piece[0].physical))
+                bt_mmu_regain_write(cpu, linear, mmu);
         } else if (!page.rom) {
             mmio(cpu, piece[0].physical, size, true,
                  size == 8 ? value : value & (BT_BIT(8 * size) - 1));
@@ -267,7 +270,7 @@ void bt_read_bytes(BtCpu *cpu, unsigned segment, uint64_t offset, void *buffer, 
     uint64_t linear = linear_range(cpu, segment, offset, size, false);
     if (linear & (alignment - 1))
         bt_raise_error(cpu, BT_GP, 0);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
+    const BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, linear);
     if (e->read == (linear & ~UINT64_C(0xfff)) && PAGE_OFFSET(linear) + size <= 0x1000) {
         memcpy(buffer, (const void *)(linear + e->addend), size);
         return;
@@ -281,7 +284,7 @@ void bt_write_bytes(BtCpu *cpu, unsigned segment, uint64_t offset, const void *b
     uint64_t linear = linear_range(cpu, segment, offset, size, true);
     if (linear & (alignment - 1))
         bt_raise_error(cpu, BT_GP, 0);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
+    const BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, linear);
     if (e->write == (linear & ~UINT64_C(0xfff)) && PAGE_OFFSET(linear) + size <= 0x1000) {
         memcpy((void *)(linear + e->addend), buffer, size);
         return;
@@ -303,7 +306,7 @@ void bt_read_far_pointer(BtCpu *cpu, unsigned segment, uint64_t offset, uint8_t 
 void bt_probe_write(BtCpu *cpu, unsigned segment, uint64_t offset, unsigned size)
 {
     uint64_t linear = linear_range(cpu, segment, offset, size, true);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
+    const BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, linear);
     if (e->write == (linear & ~UINT64_C(0xfff)) && PAGE_OFFSET(linear) + size <= 0x1000)
         return;
     Piece piece[2];
@@ -314,7 +317,7 @@ void bt_probe_write(BtCpu *cpu, unsigned segment, uint64_t offset, unsigned size
 void *bt_atomic_pointer(BtCpu *cpu, unsigned segment, uint64_t offset, unsigned size)
 {
     uint64_t linear = linear_range(cpu, segment, offset, size, true);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
+    const BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, linear);
     if (e->write == (linear & ~UINT64_C(0xfff)) && PAGE_OFFSET(linear) + size <= 0x1000)
         return (void *)(linear + e->addend);
 

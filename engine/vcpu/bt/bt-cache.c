@@ -108,8 +108,7 @@ void bt_cache_create(BtCpu *cpu)
     cache->bucket = g_new0(BtBlock *, 1u << HASH_BITS);
     cpu->block_cache = cache;
     cpu->jump_cache = g_new(BtBlock *, 1u << BT_JUMP_CACHE_BITS);
-    bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
-    bt_chain_renew(cpu, BT_EPOCH_USER);
+    bt_mmu_renew_chains(cpu);
     bt_decoders_init(&cache->decoders, cpu->config->cpuid);
     forget(cpu, cache);
 }

@@ -93,6 +93,7 @@ static void load_cr0(BtCpu *cpu, uint64_t value)
 
 static void load_cr3(BtCpu *cpu, uint64_t value)
 {
+    bool keep = (cpu->cr4 & BT_CR4_PCIDE) && (value & BT_BIT(63));
     if (bt_long_mode(cpu)) {
         if (cpu->cr4 & BT_CR4_PCIDE)
             value &= ~BT_BIT(63);
@@ -105,7 +106,7 @@ static void load_cr3(BtCpu *cpu, uint64_t value)
         memcpy(cpu->pdpte, pdpte, sizeof pdpte);
     }
     cpu->cr3 = value;
-    bt_tlb_flush_non_global(cpu);
+    bt_tlb_switch(cpu, keep);
 }
 
 static void load_cr4(BtCpu *cpu, uint64_t value)
@@ -324,14 +325,13 @@ void bt_op_invpcid(BtCpu *cpu, const BtInsn *insn)
     if (type > 3 || (descriptor[0] >> 12) || (type < 2 && !pcide && pcid) ||
         (type == 0 && !bt_is_canonical(descriptor[1])))
         bt_raise_error(cpu, BT_GP, 0);
-    // Only the current PCID has translations here.
-    if (type == 0 && (!pcide || pcid == (cpu->cr3 & 0xfff)))
+    if (type == 0)
         bt_tlb_flush_page(cpu, descriptor[1]);
-    else if (type == 1 && (!pcide || pcid == (cpu->cr3 & 0xfff)))
-        bt_tlb_flush_non_global(cpu);
+    else if (type == 1)
+        bt_tlb_flush_pcid(cpu, (unsigned)pcid);
     else if (type == 2)
         bt_tlb_flush_all(cpu);
-    else if (type == 3)
+    else
         bt_tlb_flush_non_global(cpu);
     BT_NEXT(cpu, insn);
 }

@@ -120,7 +120,7 @@ struct BtCpu {
     };
     uint64_t rip;        // exact between blocks; offset in CS
     const BtInsn *insn;  // the one that runs, for faults
-    const BtTlb *data_tlb; // &tlb[mmu_index]; kept by the run loop
+    BtTlb *data_tlb;     // tlb[mmu_index]; kept by bt-mmu.c and bt-segment.c
     uint64_t flat_mask;  // what addresses in a flat segment wrap to; kept by the run loop
     uint64_t rip_mask;   // what RIP wraps to: code_bits; kept by the run loop
     uint64_t chain_key;  // bt-block.h
@@ -139,7 +139,8 @@ struct BtCpu {
     uint8_t mmu_index;   // which TLB data accesses use (bt-tlb.h)
     uint32_t mode_key;   // what decoded blocks depend on (bt-block.h); kept by the run loop
     BtSegment segment[BT_SEGMENTS];
-    BtTlb *tlb;          // [BT_MMU_INDEXES]
+    BtTlb *tlb[BT_MMU_INDEXES]; // into mmu
+    struct BtMmu *mmu;   // bt-tlb.h
     uint64_t instructions; // retired; while a block runs, all of that block's are counted already
 
     // The rest of the architecture.
@@ -185,10 +186,6 @@ struct BtCpu {
     bool stepping, stepping_tf; // bt_debug_after is due; RFLAGS.TF before the instruction
     uint32_t chain_limit; // CS limit that chain_key was made for
     uint32_t chain_epoch[2], chain_epoch_last; // bt-block.h
-    // By epoch, since it began: bounds of the pages that code was fetched from. And whether rings
-    // 0..2 ran code from a page that is not global.
-    uint64_t code_low[2], code_high[2];
-    bool local_supervisor_code;
     void *simd_private; // bt-simd.c: compiled forms
 };
 

@@ -35,9 +35,10 @@ void bt_emit_address(BtEmitter *e, const BtCpu *cpu, const BtInsn *insn, bool wr
         EMIT_CPU(e, offsetof(BtCpu, flat_mask), 0x48, 0x23, 0x87); // and rax, [flat_mask]
     // As bt_flat_readable (bt-handler.h): the page of the last byte against the first's entry.
     EMIT(e, 0x48, 0x8d, 0x48, (uint8_t)(insn->memory_size - 1)); // lea rcx, [rax + size - 1]
-    EMIT(e, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea, 0x06);           // mov rdx, rax; shr rdx, 6
+    EMIT(e, 0x48, 0x89, 0xc2, 0x48, 0xc1, 0xea,
+         12 - BT_TLB_ENTRY_SHIFT);                               // mov rdx, rax; shr rdx, 7
     EMIT(e, 0x81, 0xe2);                                         // and edx, index mask
-    bt_emit32(e, (BT_TLB_SIZE - 1) << 6);
+    bt_emit32(e, (BT_TLB_SIZE - 1) << BT_TLB_ENTRY_SHIFT);
     EMIT_CPU(e, offsetof(BtCpu, data_tlb), 0x48, 0x03, 0x97); // add rdx, [data_tlb]
     EMIT(e, 0x48, 0x81, 0xe1, 0x00, 0xf0, 0xff, 0xff);        // and rcx, -4096
     EMIT(e, 0x48, 0x3b, 0x4a,                                 // cmp rcx, [rdx + tag]
@@ -77,6 +78,6 @@ void bt_emit_way_out(BtEmitter *e, BtHandler *to)
 }
 
 G_STATIC_ASSERT(offsetof(BtInsn, handler) == 0);
-G_STATIC_ASSERT(sizeof(BtInsn) == 64 && sizeof(BtTlbEntry) == 64);
+G_STATIC_ASSERT(sizeof(BtInsn) == 64);
 G_STATIC_ASSERT(offsetof(BtTlb, entry) == 0);
 G_STATIC_ASSERT(offsetof(BtInsn, displacement) < 128);

@@ -169,9 +169,7 @@ static inline uint64_t bt_base_address(const BtCpu *cpu, const BtInsn *insn)
 
 static inline const BtTlbEntry *bt_flat_entry(const BtCpu *cpu, uint64_t linear)
 {
-    // entry[linear >> 12 & (BT_TLB_SIZE - 1)]
-    return (const BtTlbEntry *)((const uint8_t *)cpu->data_tlb +
-                                (linear >> 6 & (uint64_t)(BT_TLB_SIZE - 1) << 6));
+    return bt_tlb_entry(cpu->data_tlb, linear);
 }
 
 // The page of an access's last byte: equal to the tag of the first byte's entry or no hit.

@@ -5,6 +5,7 @@
 #include "engine/vcpu/bt/bt-cache.h"
 #include "engine/vcpu/bt/bt-flags.h"
 #include "engine/vcpu/bt/bt-fpu.h"
+#include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-parts.h"
 
 #include <glib.h>
@@ -51,7 +52,6 @@ static uint32_t servable(const BtCpu *cpu)
 // Brings all that is derived for the hot path up to date.
 static void update_derived(BtCpu *cpu)
 {
-    cpu->data_tlb = &cpu->tlb[cpu->mmu_index];
     cpu->flat_mask = cpu->mode == BT_MODE_LONG ? UINT64_MAX : UINT32_MAX;
     cpu->rip_mask = cpu->code_bits == 64   ? UINT64_MAX
                     : cpu->code_bits == 32 ? UINT32_MAX
@@ -59,8 +59,7 @@ static void update_derived(BtCpu *cpu)
     cpu->mode_key = make_mode_key(cpu);
     if (cpu->segment[VCPU_CS].limit != cpu->chain_limit) {
         cpu->chain_limit = cpu->segment[VCPU_CS].limit;
-        bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
-        bt_chain_renew(cpu, BT_EPOCH_USER);
+        bt_mmu_renew_chains(cpu);
     }
     bt_chain_update_key(cpu);
     cpu->request_mask = servable(cpu);
@@ -152,10 +151,8 @@ static bool serve_requests(BtCpu *cpu)
     }
     if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
-        if (request & BT_REQUEST_CODE) {
-            bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
-            bt_chain_renew(cpu, BT_EPOCH_USER);
-        }
+        if (request & BT_REQUEST_CODE)
+            bt_mmu_renew_chains(cpu);
     }
     if (cpu->wait_for_sipi) {
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};

@@ -42,7 +42,7 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
 #define BT_DEFINE_ACCESS(bits)                                                                     \
     static inline uint##bits##_t bt_read_linear##bits(BtCpu *cpu, uint64_t linear, unsigned mmu)   \
     {                                                                                              \
-        const BtTlbEntry *e = &cpu->tlb[mmu].entry[linear >> 12 & (BT_TLB_SIZE - 1)];              \
+        const BtTlbEntry *e = bt_tlb_entry(cpu->tlb[mmu], linear);                             \
         if (__builtin_expect(e->read == ((linear + bits / 8 - 1) & ~UINT64_C(0xfff)), 1)) {       \
             uint##bits##_t value;                                                                  \
             memcpy(&value, (const void *)(linear + e->addend), sizeof value);                      \
@@ -53,7 +53,7 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
     static inline void bt_write_linear##bits(BtCpu *cpu, uint64_t linear, uint##bits##_t value,    \
                                              unsigned mmu)                                         \
     {                                                                                              \
-        const BtTlbEntry *e = &cpu->tlb[mmu].entry[linear >> 12 & (BT_TLB_SIZE - 1)];              \
+        const BtTlbEntry *e = bt_tlb_entry(cpu->tlb[mmu], linear);                             \
         if (__builtin_expect(e->write == ((linear + bits / 8 - 1) & ~UINT64_C(0xfff)), 1)) {      \
             memcpy((void *)(linear + e->addend), &value, sizeof value);                            \
             return;                                                                                \
@@ -108,11 +108,19 @@ void bt_system_write(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 uint64_t bt_physical_read(BtCpu *cpu, uint64_t physical, unsigned size);
 void bt_physical_write(BtCpu *cpu, uint64_t physical, unsigned size, uint64_t value);
 
-// bt-mmu.c: drops translations. linear: one page, global pages included. Each renews the epochs of
-// what it may have dropped (bt-block.h), so that no block is entered by way of an old translation.
+// bt-mmu.c: drops translations. linear: one page, global pages included, of every PCID; pcid: what
+// is not global. Each renews the epochs of what it may have dropped (bt-block.h), so that no block
+// is entered by way of an old translation.
 void bt_tlb_flush_all(BtCpu *cpu);
 void bt_tlb_flush_non_global(BtCpu *cpu);
 void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear);
+void bt_tlb_flush_pcid(BtCpu *cpu, unsigned pcid);
+
+// After CR3 was loaded. keep: translations of the new PCID that are known stay (CR3 bit 63).
+void bt_tlb_switch(BtCpu *cpu, bool keep);
+
+// No block follows another without a look-up, in any address space (code was written, CS changed).
+void bt_mmu_renew_chains(BtCpu *cpu);
 
 // bt-mmu.c: where the code at linear address lies: the physical page, and host pointer to its first
 // byte (NULL: MMIO, fetched byte by byte with bt_physical_read). Raises #PF.

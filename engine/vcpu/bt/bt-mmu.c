@@ -1,283 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Paging: walks of the guest's page tables (32-bit with PSE and PSE-36, PAE, 4-level), the software
-// TLB that they fill, and its flushes. Not here: what an access does once it is translated
-// (bt-access.c). Follows SDM vol. 3A, chapter 4.
+// The software TLB: fills, banks, invalidations. Not here: page walks (bt-walk.c) and what an
+// access does once it is translated (bt-access.c). Follows SDM vol. 3A, 4.10.
 //
-// A walk reads entries with atomic loads and sets A and D with a compare-and-swap on the value that
-// it read, so that it never loses another CPU's or the guest's change; where the swap fails, the
-// walk starts again. A and D are set only when the access is allowed, as processors do it.
+// Tables. CPL 0..2 has one table for all address spaces (two with SMAP), because what it uses is
+// global: a load of CR3 drops the few entries that are not. CPL 3 has a table per address space, a
+// bank, chosen by PCID: a load of CR3 that keeps translations (bit 63) finds all that the address
+// space had, and its code chains as they were (the bank keeps its epoch, bt-block.h). Without PCID
+// there is one bank, which each load empties.
 //
-// There is no PCID tag in the TLB: a load of CR3 drops all but global translations, whatever bit 63
-// says. That is always allowed (vol. 3A, 4.10.4.1).
+// INVLPG drops the page in every bank, not only in the current one: an entry may be global, and
+// dropping too much is always allowed.
+//
+// A fill takes no lock. A write tag is published in this order: the hint where it lies (bt-vm.h),
+// the tag, a fence; then hint and code granules are looked at once more, and the tag is withdrawn
+// where they speak against it. bt_vm_protect_page does its part the other way round.
 #include "engine/vcpu/bt/bt-mmu.h"
 
 #include "engine/vcpu/bt/bt-block.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-registers.h"
+#include "engine/vcpu/bt/bt-walk.h"
 
-enum {
-    PTE_P = 1 << 0,
-    PTE_W = 1 << 1,
-    PTE_U = 1 << 2,
-    PTE_A = 1 << 5,
-    PTE_D = 1 << 6,
-    PTE_PS = 1 << 7,
-    PTE_G = 1 << 8,
-};
-#define PTE_NX BT_BIT(63)
+#include <sys/mman.h>
 
-// A paging-structure entry that a walk used, for setting A and D.
-typedef struct {
-    uint64_t address;
-    uint64_t value;
-    unsigned size;
-} WalkStep;
+// ---- Tables ----
 
-typedef struct {
-    uint64_t physical; // of the 4 KiB page
-    bool user, writable, no_execute, dirty, global;
-    unsigned page_bits; // 12, 21, 22, 30
-    WalkStep step[4];
-    unsigned steps;
-} Walk;
-
-// ---- Entries in memory ----
-
-static uint64_t entry_read(BtCpu *cpu, uint64_t address, unsigned size)
+static void entry_clear(BtTlb *tlb, unsigned index)
 {
-    address &= cpu->a20_mask;
-    GuestPage page = guest_memory_page(cpu->config->memory, address);
-    if (!page.host_read)
-        return bt_physical_read(cpu, address, size);
-    const void *host = page.host_read + (address & 0xfff);
-    return size == 8 ? __atomic_load_n((const uint64_t *)host, __ATOMIC_ACQUIRE)
-                     : __atomic_load_n((const uint32_t *)host, __ATOMIC_ACQUIRE);
-}
-
-// Sets bits in an entry. False: the entry has changed, the walk must start again.
-static bool entry_set(BtCpu *cpu, const WalkStep *step, uint64_t bits)
-{
-    uint64_t address = step->address & cpu->a20_mask;
-    GuestPage page = guest_memory_page(cpu->config->memory, address);
-    if (!page.host_read || page.host_read != page.host_write) {
-        // Tables in ROM or a device: what real hardware does there is a plain write.
-        bt_physical_write(cpu, address, step->size, step->value | bits);
-        return true;
-    }
-    void *host = page.host_write + (address & 0xfff);
-    bool done;
-    if (step->size == 8) {
-        uint64_t old = step->value;
-        done = __atomic_compare_exchange_n((uint64_t *)host, &old, old | bits, false,
-                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    } else {
-        uint32_t old = (uint32_t)step->value;
-        done = __atomic_compare_exchange_n((uint32_t *)host, &old, old | (uint32_t)bits, false,
-                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    }
-    if (done) {
-        if (page.dirty)
-            __atomic_store_n(page.dirty, 1, __ATOMIC_RELAXED);
-        bt_vm_code_written(cpu->vm, address, step->size);
-    }
-    return done;
-}
-
-// ---- The walks: false with *error (RESERVED and PRESENT bits only) where they end in a fault ----
-
-static uint64_t physical_mask(const BtCpu *cpu)
-{
-    return (BT_BIT(cpu->config->cpuid->physical_bits) - 1) & ~UINT64_C(0xfff);
-}
-
-// Bits that must be 0 in every 64-bit entry.
-static uint64_t reserved_bits(const BtCpu *cpu)
-{
-    uint64_t reserved = UINT64_C(0x000ffffffffff000) & ~physical_mask(cpu);
-    if (!(cpu->efer & BT_EFER_NXE))
-        reserved |= PTE_NX;
-    if (!(cpu->efer & BT_EFER_LMA))
-        reserved |= UINT64_C(0x7ff0000000000000);
-    return reserved;
-}
-
-static bool walk_64(BtCpu *cpu, uint64_t linear, Walk *walk, uint32_t *error)
-{
-    bool long_mode = cpu->efer & BT_EFER_LMA;
-    unsigned level = long_mode ? 3 : 1;
-    uint64_t table = long_mode ? cpu->cr3 & physical_mask(cpu) : 0;
-    uint64_t reserved = reserved_bits(cpu);
-    bool huge = cpuid_model_has(cpu->config->cpuid, CPU_FEATURE_PAGE_1G);
-
-    walk->user = walk->writable = true;
-    walk->no_execute = false;
-    walk->steps = 0;
-    if (!long_mode) {
-        uint64_t pdpte = cpu->pdpte[linear >> 30 & 3];
-        if (!(pdpte & PTE_P))
-            return *error = 0, false;
-        table = pdpte & physical_mask(cpu);
-    }
-    for (;; level--) {
-        unsigned shift = 12 + 9 * level;
-        uint64_t address = table + (linear >> shift & 0x1ff) * 8;
-        uint64_t entry = entry_read(cpu, address, 8);
-        if (!(entry & PTE_P))
-            return *error = 0, false;
-        bool large = level > 0 && (entry & PTE_PS);
-        uint64_t forbidden = reserved;
-        if (large) {
-            // PS itself is reserved in a PML4 entry, and in a PDPT entry without 1 GiB pages.
-            if (level == 3 || (level == 2 && !huge))
-                forbidden |= PTE_PS;
-            forbidden |= (BT_BIT(shift) - 1) & ~UINT64_C(0x1fff);
-        }
-        if (entry & forbidden)
-            return *error = BT_PF_PRESENT | BT_PF_RESERVED, false;
-        walk->step[walk->steps++] = (WalkStep){ address, entry, 8 };
-        walk->user &= (entry & PTE_U) != 0;
-        walk->writable &= (entry & PTE_W) != 0;
-        walk->no_execute |= (entry & PTE_NX) != 0;
-        if (level == 0 || large) {
-            uint64_t offset = (BT_BIT(shift) - 1) & ~UINT64_C(0xfff);
-            walk->physical = (entry & physical_mask(cpu) & ~offset) | (linear & offset);
-            walk->dirty = entry & PTE_D;
-            walk->global = (entry & PTE_G) && (cpu->cr4 & BT_CR4_PGE);
-            walk->page_bits = shift;
-            return true;
-        }
-        table = entry & physical_mask(cpu);
-    }
-}
-
-static bool walk_32(BtCpu *cpu, uint64_t linear, Walk *walk, uint32_t *error)
-{
-    uint64_t address = (cpu->cr3 & 0xfffff000) + (linear >> 22 & 0x3ff) * 4;
-    uint64_t entry = entry_read(cpu, address, 4);
-    walk->no_execute = false;
-    if (!(entry & PTE_P))
-        return *error = 0, false;
-    walk->step[0] = (WalkStep){ address, entry, 4 };
-    walk->user = entry & PTE_U;
-    walk->writable = entry & PTE_W;
-    if ((entry & PTE_PS) && (cpu->cr4 & BT_CR4_PSE)) {
-        // PSE-36: bits 13.. of the entry are bits 32.. of the address, as far as those exist.
-        unsigned high_bits = MIN(cpu->config->cpuid->physical_bits, 40) - 32;
-        uint64_t high = entry >> 13 & 0xff;
-        if ((entry & BT_BIT(21)) || high >> high_bits)
-            return *error = BT_PF_PRESENT | BT_PF_RESERVED, false;
-        walk->physical = (entry & 0xffc00000) | high << 32 | (linear & 0x3ff000);
-        walk->page_bits = 22;
-        walk->steps = 1;
-    } else {
-        address = (entry & 0xfffff000) + (linear >> 12 & 0x3ff) * 4;
-        entry = entry_read(cpu, address, 4);
-        if (!(entry & PTE_P))
-            return *error = 0, false;
-        walk->step[1] = (WalkStep){ address, entry, 4 };
-        walk->user &= (entry & PTE_U) != 0;
-        walk->writable &= (entry & PTE_W) != 0;
-        walk->physical = entry & 0xfffff000;
-        walk->page_bits = 12;
-        walk->steps = 2;
-    }
-    walk->dirty = entry & PTE_D;
-    walk->global = (entry & PTE_G) && (cpu->cr4 & BT_CR4_PGE);
-    return true;
-}
-
-// ---- Permissions ----
-
-// What the page allows under the MMU index, as BT_TLB_MAY_*; MAY_WRITE regardless of D.
-static uint32_t permissions(const BtCpu *cpu, const Walk *walk, unsigned mmu)
-{
-    uint32_t may = 0;
-    if (mmu == BT_MMU_USER) {
-        if (walk->user)
-            may = BT_TLB_MAY_READ | (walk->writable ? BT_TLB_MAY_WRITE : 0) |
-                  (walk->no_execute ? 0 : BT_TLB_MAY_EXECUTE);
-        return may;
-    }
-    bool smap = (cpu->cr4 & BT_CR4_SMAP) && mmu == BT_MMU_SUPERVISOR;
-    if (!(walk->user && smap)) {
-        may |= BT_TLB_MAY_READ;
-        if (walk->writable || !(cpu->cr0 & BT_CR0_WP))
-            may |= BT_TLB_MAY_WRITE;
-    }
-    if (!walk->no_execute && !(walk->user && (cpu->cr4 & BT_CR4_SMEP)))
-        may |= BT_TLB_MAY_EXECUTE;
-    return may;
-}
-
-static _Noreturn void page_fault(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu,
-                                 uint32_t error)
-{
-    if (access == BT_TLB_MAY_WRITE)
-        error |= BT_PF_WRITE;
-    if (mmu == BT_MMU_USER)
-        error |= BT_PF_USER;
-    if (access == BT_TLB_MAY_EXECUTE &&
-        (((cpu->cr4 & BT_CR4_PAE) && (cpu->efer & BT_EFER_NXE)) || (cpu->cr4 & BT_CR4_SMEP)))
-        error |= BT_PF_FETCH;
-    bt_raise_page_fault(cpu, linear, error);
-}
-
-// Walks and checks. Raises #PF, or fills `walk` and returns BT_TLB_MAY_*; MAY_WRITE only where D is
-// set (it is set here where access is a write).
-static uint32_t translate(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu, Walk *walk)
-{
-    if (!(cpu->cr0 & BT_CR0_PG)) {
-        *walk = (Walk){ .physical = linear & 0xfffff000, .page_bits = 12 };
-        return BT_TLB_MAY_READ | BT_TLB_MAY_WRITE | BT_TLB_MAY_EXECUTE;
-    }
-    for (;;) {
-        uint32_t error;
-        bool found = cpu->cr4 & BT_CR4_PAE ? walk_64(cpu, linear, walk, &error)
-                                           : walk_32(cpu, linear, walk, &error);
-        if (!found)
-            page_fault(cpu, linear, access, mmu, error);
-        uint32_t may = permissions(cpu, walk, mmu);
-        if (!(may & access))
-            page_fault(cpu, linear, access, mmu, BT_PF_PRESENT);
-
-        bool again = false;
-        for (unsigned i = 0; i < walk->steps && !again; i++) {
-            uint64_t bits = PTE_A;
-            if (i == walk->steps - 1 && access == BT_TLB_MAY_WRITE)
-                bits |= PTE_D;
-            if (bits & ~walk->step[i].value)
-                again = !entry_set(cpu, &walk->step[i], bits);
-        }
-        if (again)
-            continue;
-        if (!walk->dirty && access != BT_TLB_MAY_WRITE)
-            may &= ~BT_TLB_MAY_WRITE;
-        return may;
-    }
-}
-
-// ---- The TLB ----
-
-static void entry_clear(BtTlbEntry *entry)
-{
-    __atomic_store_n(&entry->write, BT_TLB_NONE, __ATOMIC_RELAXED);
-    entry->read = entry->execute = entry->slow = BT_TLB_NONE;
-    entry->may = 0;
+    BtTlbEntry *entry = &tlb->entry[index];
+    uint64_t none = bt_tlb_none(index);
+    __atomic_store_n(&entry->write, none, __ATOMIC_RELAXED);
+    entry->read = entry->execute = none;
+    tlb->note[index].page = BT_TLB_NO_PAGE;
+    __atomic_store_n(&tlb->note[index].frame, 0, __ATOMIC_RELAXED);
 }
 
 static void table_flush(BtTlb *tlb, bool global_too)
 {
+    uint64_t *set = global_too ? tlb->used : tlb->local;
     for (unsigned word = 0; word < BT_TLB_WORDS; word++) {
-        uint64_t keep = 0;
-        for (uint64_t left = tlb->used[word]; left; left &= left - 1) {
-            unsigned bit = (unsigned)__builtin_ctzll(left);
-            BtTlbEntry *entry = &tlb->entry[word * 64 + bit];
-            if (!global_too && (entry->may & BT_TLB_GLOBAL))
-                keep |= BT_BIT(bit);
-            else
-                entry_clear(entry);
-        }
-        tlb->used[word] = keep;
+        for (uint64_t left = set[word]; left; left &= left - 1)
+            entry_clear(tlb, word * 64 + (unsigned)__builtin_ctzll(left));
+        uint64_t keep = global_too ? 0 : tlb->used[word] & ~tlb->local[word];
+        __atomic_store_n(&tlb->used[word], keep, __ATOMIC_RELAXED);
+        tlb->local[word] = 0;
     }
     if (global_too) {
         tlb->large_low = UINT64_MAX;
@@ -285,14 +51,147 @@ static void table_flush(BtTlb *tlb, bool global_too)
     }
 }
 
-static void table_init(BtTlb *tlb)
+void bt_tlb_init(BtTlb *tlb)
 {
     for (unsigned i = 0; i < BT_TLB_SIZE; i++)
-        entry_clear(&tlb->entry[i]);
+        entry_clear(tlb, i);
     memset(tlb->used, 0, sizeof tlb->used);
+    memset(tlb->local, 0, sizeof tlb->local);
     tlb->large_low = UINT64_MAX;
     tlb->large_high = 0;
 }
+
+static void table_drop(BtTlb *tlb, unsigned index)
+{
+    entry_clear(tlb, index);
+    uint64_t keep = ~BT_BIT(index % 64);
+    __atomic_store_n(&tlb->used[index / 64], tlb->used[index / 64] & keep, __ATOMIC_RELAXED);
+    tlb->local[index / 64] &= keep;
+}
+
+// Drops what INVLPG of `page` must drop: its entry, and every 4 KiB entry out of a large page that
+// covers it.
+static void table_drop_page(BtTlb *tlb, uint64_t page)
+{
+    unsigned index = bt_tlb_index(page);
+    if (tlb->note[index].page == page)
+        table_drop(tlb, index);
+    if (page < tlb->large_low || page > tlb->large_high)
+        return;
+    for (unsigned word = 0; word < BT_TLB_WORDS; word++) {
+        for (uint64_t left = tlb->used[word]; left; left &= left - 1) {
+            unsigned at = word * 64 + (unsigned)__builtin_ctzll(left);
+            unsigned bits = tlb->note[at].frame >> BT_TLB_PAGE_BITS_SHIFT & BT_TLB_PAGE_BITS_MASK;
+            if ((tlb->note[at].page ^ page) >> bits == 0)
+                table_drop(tlb, at);
+        }
+    }
+}
+
+// ---- Code that was fetched, and epochs ----
+
+static void fetched_clear(BtFetched *fetched)
+{
+    *fetched = (BtFetched){ .low = UINT64_MAX };
+}
+
+static void fetched_note(BtFetched *fetched, uint64_t page, bool global)
+{
+    fetched->low = MIN(fetched->low, page);
+    fetched->high = MAX(fetched->high, page);
+    fetched->bits[page >> 18 & 63] |= BT_BIT(page >> 12 & 63);
+    fetched->local |= !global;
+}
+
+// large: the page may be part of a large one, of 1 GiB at most.
+static bool fetched_has(const BtFetched *fetched, uint64_t page, bool large)
+{
+    uint64_t around = BT_BIT(30) - 1;
+    if (large && fetched->low <= fetched->high)
+        return page >= (fetched->low & ~around) && page <= (fetched->high | around);
+    return page >= fetched->low && page <= fetched->high &&
+           (fetched->bits[page >> 18 & 63] & BT_BIT(page >> 12 & 63));
+}
+
+static void renew_supervisor(BtCpu *cpu)
+{
+    bt_chain_renew(cpu, BT_EPOCH_SUPERVISOR);
+    fetched_clear(&cpu->mmu->fetched);
+}
+
+static void renew_bank(BtCpu *cpu, BtBank *bank)
+{
+    fetched_clear(&bank->fetched);
+    bank->epoch = 0;
+    if (bank == cpu->mmu->current) {
+        bt_chain_renew(cpu, BT_EPOCH_USER);
+        bank->epoch = cpu->chain_epoch[BT_EPOCH_USER];
+    }
+}
+
+void bt_mmu_renew_chains(BtCpu *cpu)
+{
+    renew_supervisor(cpu);
+    for (unsigned i = 0; i < BT_BANKS; i++)
+        renew_bank(cpu, &cpu->mmu->bank[i]);
+}
+
+// ---- Banks ----
+
+static void bank_flush(BtCpu *cpu, BtBank *bank, bool global_too)
+{
+    if (bank->key == BT_BANK_FREE)
+        return;
+    renew_bank(cpu, bank);
+    table_flush(&bank->tlb, global_too);
+}
+
+static void bank_load(BtCpu *cpu, BtBank *bank)
+{
+    BtMmu *mmu = cpu->mmu;
+    mmu->current = bank;
+    bank->last_use = ++mmu->clock;
+    cpu->tlb[BT_MMU_USER] = &bank->tlb;
+    cpu->data_tlb = cpu->tlb[cpu->mmu_index];
+    if (bank->epoch == 0) {
+        renew_bank(cpu, bank);
+        return;
+    }
+    cpu->chain_epoch[BT_EPOCH_USER] = bank->epoch;
+    bt_chain_update_key(cpu);
+}
+
+static BtBank *bank_find(BtMmu *mmu, uint32_t key)
+{
+    for (unsigned i = 0; i < BT_BANKS; i++) {
+        if (mmu->bank[i].key == key)
+            return &mmu->bank[i];
+    }
+    return NULL;
+}
+
+// A free bank, else the one that was not in use for longest, emptied.
+static BtBank *bank_take(BtCpu *cpu, uint32_t key)
+{
+    BtBank *oldest = NULL;
+    for (unsigned i = 0; i < BT_BANKS; i++) {
+        BtBank *bank = &cpu->mmu->bank[i];
+        if (bank->key == BT_BANK_FREE) {
+            bt_tlb_init(&bank->tlb);
+            fetched_clear(&bank->fetched);
+            bank->epoch = 0;
+            bank->key = key;
+            return bank;
+        }
+        if (bank != cpu->mmu->current && (!oldest || bank->last_use < oldest->last_use))
+            oldest = bank;
+    }
+    bank_flush(cpu, oldest, true);
+    oldest->key = key;
+    return oldest;
+}
+
+// ---- Fills ----
 
 // A data breakpoint watches a byte of the page: its accesses take the slow path.
 static bool page_is_watched(const BtCpu *cpu, uint64_t page)
@@ -307,132 +206,211 @@ static bool page_is_watched(const BtCpu *cpu, uint64_t page)
     return false;
 }
 
-BtTlbEntry *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu)
+// See the file's head.
+static void publish_write_tag(BtCpu *cpu, BtTlbEntry *entry, uint64_t page, uint64_t physical)
+{
+    uint16_t *hint = bt_vm_write_hint(cpu->vm, physical, page);
+    if (!hint)
+        return;
+    uint16_t mine = (uint16_t)(bt_tlb_index(page) + 1);
+    uint16_t there = __atomic_load_n(hint, __ATOMIC_ACQUIRE);
+    if (there != mine && there != BT_HINT_MANY) {
+        uint16_t none = 0;
+        if (there != 0 || !__atomic_compare_exchange_n(hint, &none, mine, false, __ATOMIC_SEQ_CST,
+                                                       __ATOMIC_SEQ_CST))
+            __atomic_store_n(hint, BT_HINT_MANY, __ATOMIC_SEQ_CST);
+    }
+    __atomic_store_n(&entry->write, page, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    there = __atomic_load_n(hint, __ATOMIC_ACQUIRE);
+    if (bt_vm_page_has_code(cpu->vm, physical) || (there != mine && there != BT_HINT_MANY))
+        __atomic_store_n(&entry->write, bt_tlb_none(bt_tlb_index(page)), __ATOMIC_SEQ_CST);
+}
+
+static void note_page_size(BtTlb *tlb, uint64_t linear, unsigned bits)
+{
+    uint64_t low = linear & ~(BT_BIT(bits) - 1);
+    tlb->large_low = MIN(tlb->large_low, low);
+    tlb->large_high = MAX(tlb->large_high, low + (BT_BIT(bits) - 1));
+}
+
+const BtTlbNote *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu)
 {
     uint64_t page = linear & ~UINT64_C(0xfff);
-    Walk walk;
-    uint32_t may = translate(cpu, linear, access, mmu, &walk);
+    BtWalk walk;
+    uint32_t may = bt_walk(cpu, linear, access, mmu, &walk);
     uint64_t physical = walk.physical & cpu->a20_mask;
     GuestPage guest = guest_memory_page(cpu->config->memory, physical);
     cpu->stats.tlb_misses++;
 
-    BtTlb *tlb = &cpu->tlb[mmu];
-    unsigned slot = page >> 12 & (BT_TLB_SIZE - 1);
-    BtTlbEntry *entry = &tlb->entry[slot];
-    // bt_vm_protect_page looks at `physical` and `write` of other CPUs' entries under tlb_lock.
-    pthread_mutex_lock(&cpu->vm->tlb_lock);
-    entry_clear(entry);
-    entry->physical = physical;
+    BtTlb *tlb = cpu->tlb[mmu];
+    unsigned index = bt_tlb_index(page);
+    BtTlbEntry *entry = &tlb->entry[index];
+    BtTlbNote *note = &tlb->note[index];
+    entry_clear(tlb, index);
     entry->addend = guest.host_read ? (uintptr_t)guest.host_read - page : 0;
-    if (guest.host_read && !page_is_watched(cpu, page)) {
-        if (may & BT_TLB_MAY_READ)
-            entry->read = page;
-        if (may & BT_TLB_MAY_EXECUTE)
-            entry->execute = page;
-        if ((may & BT_TLB_MAY_WRITE) && guest.host_write == guest.host_read && !guest.dirty &&
-            !bt_vm_page_has_code(cpu->vm, physical))
-            __atomic_store_n(&entry->write, page, __ATOMIC_RELAXED);
-    } else if (guest.host_read && (may & BT_TLB_MAY_EXECUTE)) {
+    note->page = page;
+    __atomic_store_n(&note->frame,
+                     physical | may | (walk.global ? BT_TLB_GLOBAL : 0) |
+                         walk.page_bits << BT_TLB_PAGE_BITS_SHIFT,
+                     __ATOMIC_RELAXED);
+    uint64_t bit = BT_BIT(index % 64);
+    __atomic_store_n(&tlb->used[index / 64], tlb->used[index / 64] | bit, __ATOMIC_RELAXED);
+    tlb->local[index / 64] = walk.global ? tlb->local[index / 64] & ~bit
+                                         : tlb->local[index / 64] | bit;
+    if (walk.page_bits > 12)
+        note_page_size(tlb, linear, walk.page_bits);
+    if (!guest.host_read)
+        return note;
+    if (may & BT_TLB_MAY_EXECUTE)
         entry->execute = page;
-    }
-    pthread_mutex_unlock(&cpu->vm->tlb_lock);
-    entry->slow = page;
-    entry->may = may | (walk.global ? BT_TLB_GLOBAL : 0) |
-                 walk.page_bits << BT_TLB_PAGE_BITS_SHIFT;
-    tlb->used[slot / 64] |= BT_BIT(slot % 64);
-    if (walk.page_bits > 12) {
-        uint64_t low = linear & ~(BT_BIT(walk.page_bits) - 1);
-        tlb->large_low = MIN(tlb->large_low, low);
-        tlb->large_high = MAX(tlb->large_high, low + (BT_BIT(walk.page_bits) - 1));
-    }
-    return entry;
+    if (page_is_watched(cpu, page))
+        return note;
+    if (may & BT_TLB_MAY_READ)
+        entry->read = page;
+    if ((may & BT_TLB_MAY_WRITE) && guest.host_write == guest.host_read && !guest.dirty)
+        publish_write_tag(cpu, entry, page, physical);
+    return note;
+}
+
+void bt_mmu_regain_write(BtCpu *cpu, uint64_t linear, unsigned mmu)
+{
+    uint64_t page = linear & ~UINT64_C(0xfff);
+    BtTlb *tlb = cpu->tlb[mmu];
+    unsigned index = bt_tlb_index(page);
+    BtTlbEntry *entry = &tlb->entry[index];
+    const BtTlbNote *note = &tlb->note[index];
+    // A page that is watched has no read tag either.
+    if (note->page == page && (note->frame & BT_TLB_MAY_WRITE) && entry->read == page)
+        publish_write_tag(cpu, entry, page, bt_tlb_physical(note));
 }
 
 uint64_t bt_fetch_page(BtCpu *cpu, uint64_t linear, const uint8_t **ret_host)
 {
     unsigned mmu = cpu->cpl == 3 ? BT_MMU_USER : BT_MMU_SUPERVISOR;
     uint64_t page = linear & ~UINT64_C(0xfff);
-    BtTlbEntry *entry = &cpu->tlb[mmu].entry[page >> 12 & (BT_TLB_SIZE - 1)];
-    if (entry->slow != page || !(entry->may & BT_TLB_MAY_EXECUTE))
-        entry = bt_mmu_fill(cpu, linear, BT_TLB_MAY_EXECUTE, mmu);
-    unsigned epoch = mmu == BT_MMU_USER ? BT_EPOCH_USER : BT_EPOCH_SUPERVISOR;
-    if (epoch == BT_EPOCH_SUPERVISOR && !(entry->may & BT_TLB_GLOBAL))
-        cpu->local_supervisor_code = true;
-    cpu->code_low[epoch] = MIN(cpu->code_low[epoch], page);
-    cpu->code_high[epoch] = MAX(cpu->code_high[epoch], page);
+    const BtTlbNote *note = bt_mmu_note(cpu, page, BT_TLB_MAY_EXECUTE, mmu);
+    BtFetched *fetched = mmu == BT_MMU_USER ? &cpu->mmu->current->fetched : &cpu->mmu->fetched;
+    fetched_note(fetched, page, note->frame & BT_TLB_GLOBAL);
+    const BtTlbEntry *entry = bt_tlb_entry(cpu->tlb[mmu], page);
     *ret_host = entry->addend ? (const uint8_t *)(page + entry->addend) : NULL;
-    return entry->physical;
+    return bt_tlb_physical(note);
 }
 
-static void renew_epoch(BtCpu *cpu, unsigned which)
+// ---- Invalidations ----
+
+static uint32_t bank_key(const BtCpu *cpu)
 {
-    bt_chain_renew(cpu, which);
-    cpu->code_low[which] = UINT64_MAX;
-    cpu->code_high[which] = 0;
-    if (which == BT_EPOCH_SUPERVISOR)
-        cpu->local_supervisor_code = false;
+    return cpu->cr4 & BT_CR4_PCIDE ? cpu->cr3 & 0xfff : 0;
 }
 
 void bt_tlb_flush_all(BtCpu *cpu)
 {
-    renew_epoch(cpu, BT_EPOCH_SUPERVISOR);
-    renew_epoch(cpu, BT_EPOCH_USER);
-    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
-        table_flush(&cpu->tlb[i], true);
+    BtMmu *mmu = cpu->mmu;
+    bt_walk_forget(cpu);
+    renew_supervisor(cpu);
+    table_flush(&mmu->supervisor, true);
+    table_flush(&mmu->no_smap, true);
+    for (unsigned i = 0; i < BT_BANKS; i++)
+        bank_flush(cpu, &mmu->bank[i], true);
+    // The control registers may be others than the bank was chosen for.
+    if (mmu->current->key != bank_key(cpu)) {
+        BtBank *bank = bank_find(mmu, bank_key(cpu));
+        bank_load(cpu, bank ? bank : bank_take(cpu, bank_key(cpu)));
+    }
+}
+
+// What is not global, of CPL 0..2.
+static void flush_local(BtCpu *cpu)
+{
+    if (cpu->mmu->fetched.local)
+        renew_supervisor(cpu);
+    table_flush(&cpu->mmu->supervisor, false);
+    table_flush(&cpu->mmu->no_smap, false);
 }
 
 void bt_tlb_flush_non_global(BtCpu *cpu)
 {
-    if (cpu->local_supervisor_code)
-        renew_epoch(cpu, BT_EPOCH_SUPERVISOR);
-    renew_epoch(cpu, BT_EPOCH_USER);
-    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
-        table_flush(&cpu->tlb[i], false);
+    bt_walk_forget(cpu);
+    flush_local(cpu);
+    for (unsigned i = 0; i < BT_BANKS; i++)
+        bank_flush(cpu, &cpu->mmu->bank[i], false);
 }
 
-// Drops what INVLPG of `page` must drop: its entry, and every 4 KiB entry out of a large page that
-// covers it.
-static void table_flush_page(BtTlb *tlb, uint64_t page)
+void bt_tlb_flush_pcid(BtCpu *cpu, unsigned pcid)
 {
-    unsigned slot = page >> 12 & (BT_TLB_SIZE - 1);
-    if (tlb->entry[slot].slow == page) {
-        entry_clear(&tlb->entry[slot]);
-        tlb->used[slot / 64] &= ~BT_BIT(slot % 64);
-    }
-    if (page < tlb->large_low || page > tlb->large_high)
-        return;
-    for (unsigned word = 0; word < BT_TLB_WORDS; word++) {
-        for (uint64_t left = tlb->used[word]; left; left &= left - 1) {
-            BtTlbEntry *entry = &tlb->entry[word * 64 + (unsigned)__builtin_ctzll(left)];
-            if ((entry->slow ^ page) >> (entry->may >> BT_TLB_PAGE_BITS_SHIFT) == 0) {
-                entry_clear(entry);
-                tlb->used[word] &= ~(left & -left);
-            }
-        }
-    }
+    BtBank *bank = bank_find(cpu->mmu, pcid);
+    bt_walk_forget(cpu);
+    if (bank)
+        bank_flush(cpu, bank, false);
+    if (!bank || bank == cpu->mmu->current)
+        flush_local(cpu);
+}
+
+void bt_tlb_switch(BtCpu *cpu, bool keep)
+{
+    BtMmu *mmu = cpu->mmu;
+    uint32_t key = bank_key(cpu);
+    bt_walk_forget(cpu);
+    flush_local(cpu);
+    BtBank *bank = bank_find(mmu, key);
+    if (!bank)
+        bank = bank_take(cpu, key);
+    else if (!keep)
+        bank_flush(cpu, bank, false);
+    if (bank != mmu->current)
+        bank_load(cpu, bank);
 }
 
 void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear)
 {
+    BtMmu *mmu = cpu->mmu;
     uint64_t page = linear & ~UINT64_C(0xfff);
-    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
-        table_flush_page(&cpu->tlb[i], page);
-    for (unsigned i = 0; i < 2; i++) {
-        if (page >= cpu->code_low[i] && page <= cpu->code_high[i])
-            renew_epoch(cpu, i);
+    bt_walk_forget(cpu);
+    bool large = page >= mmu->supervisor.large_low && page <= mmu->supervisor.large_high;
+    if (fetched_has(&mmu->fetched, page, large))
+        renew_supervisor(cpu);
+    table_drop_page(&mmu->supervisor, page);
+    table_drop_page(&mmu->no_smap, page);
+    for (unsigned i = 0; i < BT_BANKS; i++) {
+        BtBank *bank = &mmu->bank[i];
+        if (bank->key == BT_BANK_FREE)
+            continue;
+        large = page >= bank->tlb.large_low && page <= bank->tlb.large_high;
+        if (fetched_has(&bank->fetched, page, large))
+            renew_bank(cpu, bank);
+        table_drop_page(&bank->tlb, page);
     }
 }
 
+// ---- Creation ----
+
 void bt_mmu_create(BtCpu *cpu)
 {
-    cpu->tlb = g_new(BtTlb, BT_MMU_INDEXES);
-    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
-        table_init(&cpu->tlb[i]);
+    BtMmu *mmu = mmap(NULL, sizeof *mmu, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mmu == MAP_FAILED)
+        g_error("out of address space for a virtual CPU's TLB"); // as g_malloc does
+    cpu->mmu = mmu;
+    mmu->walk_generation = 1;
+    bt_tlb_init(&mmu->supervisor);
+    bt_tlb_init(&mmu->no_smap);
+    bt_tlb_init(&mmu->none);
+    fetched_clear(&mmu->fetched);
+    for (unsigned i = 0; i < BT_BANKS; i++)
+        mmu->bank[i].key = BT_BANK_FREE;
+    cpu->tlb[BT_MMU_SUPERVISOR] = &mmu->supervisor;
+    cpu->tlb[BT_MMU_SUPERVISOR_NO_SMAP] = &mmu->no_smap;
+    cpu->tlb[BT_MMU_USER_ALIGNED] = &mmu->none;
+    bank_load(cpu, bank_take(cpu, 0));
 }
 
 void bt_mmu_destroy(BtCpu *cpu)
 {
-    g_clear_pointer(&cpu->tlb, g_free);
+    if (cpu->mmu)
+        munmap(cpu->mmu, sizeof *cpu->mmu);
+    cpu->mmu = NULL;
+    memset(cpu->tlb, 0, sizeof cpu->tlb);
 }
 
 void bt_mmu_service(BtCpu *cpu)
@@ -441,37 +419,6 @@ void bt_mmu_service(BtCpu *cpu)
                        __ATOMIC_SEQ_CST);
     cpu->a20_mask = __atomic_load_n(&cpu->vm->a20_mask, __ATOMIC_ACQUIRE);
     bt_tlb_flush_all(cpu);
-}
-
-// False: present, with a reserved bit (vol. 3A, table 4-8: bits 1, 2, 5..8, above MAXPHYADDR).
-static bool pdpte_valid(const BtCpu *cpu, uint64_t pdpte)
-{
-    uint64_t reserved = UINT64_C(0x1e6) | (~physical_mask(cpu) & ~UINT64_C(0xfff));
-    return !(pdpte & PTE_P) || !(pdpte & reserved);
-}
-
-bool bt_mmu_pdptes_valid(BtCpu *cpu, uint64_t cr3, uint64_t ret_pdpte[4])
-{
-    uint64_t pdpte[4];
-    for (unsigned i = 0; i < 4; i++) {
-        pdpte[i] = entry_read(cpu, (cr3 & 0xffffffe0) + i * 8, 8);
-        if (!pdpte_valid(cpu, pdpte[i]))
-            return false;
-    }
-    memcpy(ret_pdpte, pdpte, sizeof pdpte);
-    return true;
-}
-
-void bt_mmu_reload_pdptes(BtCpu *cpu)
-{
-    memset(cpu->pdpte, 0, sizeof cpu->pdpte);
-    if (!(cpu->cr0 & BT_CR0_PG) || !(cpu->cr4 & BT_CR4_PAE) || (cpu->efer & BT_EFER_LMA))
-        return;
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t pdpte = entry_read(cpu, (cpu->cr3 & 0xffffffe0) + i * 8, 8);
-        if (pdpte_valid(cpu, pdpte))
-            cpu->pdpte[i] = pdpte;
-    }
 }
 
 void bt_vm_request(BtVm *vm, uint32_t request)

@@ -10,17 +10,22 @@ void bt_mmu_create(BtCpu *cpu);
 void bt_mmu_destroy(BtCpu *cpu);
 
 // Translates and enters the page into the TLB, whatever was there. access: one BT_TLB_MAY_*.
-// mmu: not BT_MMU_USER_ALIGNED. Raises #PF.
-BtTlbEntry *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu);
+// mmu: not BT_MMU_USER_ALIGNED. Raises #PF. The note may change with the next fill.
+const BtTlbNote *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu);
 
-// The page's entry, filled where needed.
-static inline BtTlbEntry *bt_mmu_entry(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu)
+// What the TLB knows of the page, filled where needed.
+static inline const BtTlbNote *bt_mmu_note(BtCpu *cpu, uint64_t linear, unsigned access,
+                                           unsigned mmu)
 {
-    BtTlbEntry *entry = &cpu->tlb[mmu].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
-    if (entry->slow == (linear & ~UINT64_C(0xfff)) && (entry->may & access))
-        return entry;
+    const BtTlbNote *note = &cpu->tlb[mmu]->note[bt_tlb_index(linear)];
+    if (note->page == (linear & ~UINT64_C(0xfff)) && (note->frame & access))
+        return note;
     return bt_mmu_fill(cpu, linear, access, mmu);
 }
+
+// After a slow store to plain RAM: the page gets its write tag back where nothing speaks against it
+// any longer.
+void bt_mmu_regain_write(BtCpu *cpu, uint64_t linear, unsigned mmu);
 
 // PAE: reads the four page-directory-pointer entries that cr3 names. False, nothing stored: one has
 // a reserved bit (#GP(0) for MOV to CR3).

@@ -61,7 +61,7 @@ void bt_update_mmu_index(BtCpu *cpu)
     else
         cpu->mmu_index = ac && (cpu->cr4 & BT_CR4_SMAP) ? BT_MMU_SUPERVISOR_NO_SMAP
                                                         : BT_MMU_SUPERVISOR;
-    cpu->data_tlb = &cpu->tlb[cpu->mmu_index];
+    cpu->data_tlb = cpu->tlb[cpu->mmu_index];
 }
 
 void bt_update_mode(BtCpu *cpu)

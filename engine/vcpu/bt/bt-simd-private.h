@@ -94,7 +94,7 @@ static inline void *bt_simd_pointer(BtCpu *cpu, const BtInsn *insn, unsigned siz
     if (__builtin_expect((offset + cpu->segment[insn->segment].base) & insn->reg[2], 0))
         bt_raise_error(cpu, BT_GP, 0);
     uint64_t linear = bt_linear(cpu, insn->segment, offset, size, write);
-    const BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[linear >> 12 & (BT_TLB_SIZE - 1)];
+    const BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, linear);
     uint64_t tag = write ? e->write : e->read;
     if (__builtin_expect(tag == (linear & ~UINT64_C(0xfff)) &&
                              (linear & 0xfff) <= 0x1000 - (uint64_t)size, 1))

@@ -236,7 +236,7 @@ void bt_task_switch(BtCpu *cpu, uint16_t selector, const BtDescriptor *tss, BtTa
         cpu->cr3 = task.cr3;
         if (pae)
             memcpy(cpu->pdpte, pdpte, sizeof pdpte);
-        bt_tlb_flush_non_global(cpu);
+        bt_tlb_switch(cpu, false);
     }
     cpu->rip = task.eip;
     for (unsigned i = 0; i < 8; i++)

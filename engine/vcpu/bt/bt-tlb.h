@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The software TLB: linear page -> host page, direct mapped, one table per MMU index. Filled by
-// bt-mmu.c; read inline by bt-memory.h.
+// The software TLB: linear page -> host page, direct mapped. Filled by bt-mmu.c; read inline by
+// bt-memory.h, bt-handler.h and generated code, through cpu->tlb[mmu] or cpu->data_tlb.
+//
+// A tag is the linear page's address, or bt_tlb_none(its index): then the access takes the slow
+// path. Withheld are the tags of pages that are MMIO or under a data breakpoint, and the write tag
+// of those that hold decoded code, are dirty-logged and clean, or whose D bit is not set.
+//
+// Both of these tests of an access of `size` bytes are right for every address, canonical or not:
+//  - tag == (linear + size - 1 & ~4095), for a canonical linear address (in C);
+//  - (linear ^ tag) <= 4096 - size (generated code: page and page crossing in one compare).
+// For an entry without a page has a tag that no canonical address has and that differs from every
+// address with its index in the lowest bit of the index.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -14,38 +25,112 @@ enum {
     BT_MMU_INDEXES
 };
 
-#define BT_TLB_BITS 10
+#define BT_TLB_BITS 12
 #define BT_TLB_SIZE (1u << BT_TLB_BITS)
-#define BT_TLB_NONE UINT64_C(1) // never equals a page-aligned address
+#define BT_TLB_ENTRY_SHIFT 5 // log2 of an entry's size
 
-// A tag is the linear page's address, or BT_TLB_NONE with anything else that makes the compare
-// fail: pages that are MMIO, hold decoded code (write), are dirty-logged and clean (write), or
-// under a breakpoint, all take the slow path. 64 bytes: one cache line, and a shift to index with.
 typedef struct {
-    uint64_t read __attribute__((aligned(64)));
-    uint64_t write;
+    uint64_t read;
+    uint64_t write; // other CPUs take it away (bt-vm.c): atomic
     uint64_t execute;
-    uintptr_t addend; // host address = linear + addend
-    uint64_t physical; // page address, for the slow path
-    uint64_t slow;     // the linear page that `may` speaks of: translated, tags given or withheld
-    uint32_t may;      // BT_TLB_MAY_*
-} __attribute__((aligned(64))) BtTlbEntry;
+    uintptr_t addend; // host address = linear + addend; 0: not RAM
+} BtTlbEntry;
 
-_Static_assert(sizeof(BtTlbEntry) == 64, "indexed by a shift");
+_Static_assert(sizeof(BtTlbEntry) == 1u << BT_TLB_ENTRY_SHIFT, "indexed by a shift");
+
+// What the slow path knows of an entry, tags given or withheld.
+typedef struct {
+    uint64_t page;  // linear; BT_TLB_NO_PAGE where the entry is empty
+    uint64_t frame; // physical page, and BT_TLB_* in the bits below
+} BtTlbNote;
+
+#define BT_TLB_NO_PAGE UINT64_C(1) // never equals a page-aligned address
 
 enum {
     BT_TLB_MAY_READ = 1 << 0,
     BT_TLB_MAY_WRITE = 1 << 1, // and the D bit is set
     BT_TLB_MAY_EXECUTE = 1 << 2,
     BT_TLB_GLOBAL = 1 << 3,
-    BT_TLB_PAGE_BITS_SHIFT = 8, // from here up: log2 of the size of the page it is out of
+    BT_TLB_PAGE_BITS_SHIFT = 4, // 5 bits: log2 of the size of the page it is out of
+    BT_TLB_PAGE_BITS_MASK = 31,
 };
 
 #define BT_TLB_WORDS (BT_TLB_SIZE / 64)
 
 typedef struct {
-    BtTlbEntry entry[BT_TLB_SIZE];
-    uint64_t used[BT_TLB_WORDS]; // bit set: the entry is not empty (a flush visits only these)
+    BtTlbEntry entry[BT_TLB_SIZE] __attribute__((aligned(64)));
+    BtTlbNote note[BT_TLB_SIZE];
+    uint64_t used[BT_TLB_WORDS];  // bit set: not empty (a flush visits only these)
+    uint64_t local[BT_TLB_WORDS]; // of these, not global
     // Bounds of the linear space that large pages in this table cover.
     uint64_t large_low, large_high;
 } BtTlb;
+
+static inline unsigned bt_tlb_index(uint64_t linear)
+{
+    return (unsigned)(linear >> 12) & (BT_TLB_SIZE - 1);
+}
+
+// The tag of an entry that has none.
+static inline uint64_t bt_tlb_none(unsigned index)
+{
+    return UINT64_C(1) << 63 | (uint64_t)(index ^ 1) << 12;
+}
+
+static inline uint64_t bt_tlb_physical(const BtTlbNote *note)
+{
+    return note->frame & ~UINT64_C(0xfff);
+}
+
+// The entry for `linear`, as its offset in bytes: no multiplication, no second shift.
+static inline BtTlbEntry *bt_tlb_entry(BtTlb *tlb, uint64_t linear)
+{
+    uint64_t at = linear >> (12 - BT_TLB_ENTRY_SHIFT) &
+                  (uint64_t)(BT_TLB_SIZE - 1) << BT_TLB_ENTRY_SHIFT;
+    return (BtTlbEntry *)((uint8_t *)tlb->entry + at);
+}
+
+// Empties a table that was not in use.
+void bt_tlb_init(BtTlb *tlb);
+
+// Code pages that were fetched through a set of translations since its epoch began (bt-block.h): a
+// bit per page address modulo 4096 pages, and bounds.
+typedef struct {
+    uint64_t low, high;
+    uint64_t bits[64];
+    bool local; // one of the pages was not global
+} BtFetched;
+
+// A user view: what CPL 3 sees of one address space. Loads of CR3 that keep translations (PCID)
+// find their bank again; the least recently used one goes.
+typedef struct {
+    BtTlb tlb;
+    uint32_t key;      // PCID; BT_BANK_FREE: not in use, tlb not initialized
+    uint32_t epoch;    // of its code; 0: a new one is due at the next load
+    uint64_t last_use; // BtMmu.clock when it was loaded
+    BtFetched fetched;
+} BtBank;
+
+enum { BT_BANKS = 8, BT_BANK_FREE = 1 << 16 };
+
+// A page table that a walk ended in: the levels above it need no look. Valid under one generation.
+typedef struct {
+    uint64_t tag; // generation in the high half, linear >> 21 or 22 (folded) in the low half
+    const uint8_t *host;
+    uint64_t physical;
+    bool user, writable, no_execute;
+} BtWalkCache;
+
+enum { BT_WALK_CACHE_SIZE = 64 };
+
+// One CPU's translations. A mapping of its own: what is not used costs no memory.
+typedef struct BtMmu {
+    BtTlb supervisor, no_smap; // all address spaces: what is not global goes with a load of CR3
+    BtTlb none;                // BT_MMU_USER_ALIGNED: always empty
+    BtBank bank[BT_BANKS];
+    BtBank *current; // cpu->tlb[BT_MMU_USER] is its table
+    uint64_t clock;
+    BtFetched fetched; // by CPL 0..2
+    uint32_t walk_generation;
+    BtWalkCache walk[BT_WALK_CACHE_SIZE];
+} BtMmu;

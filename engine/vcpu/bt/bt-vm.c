@@ -54,15 +54,39 @@ static void request_all(BtVm *vm, uint32_t request)
     pthread_mutex_unlock(&vm->tlb_lock);
 }
 
-// tlb_lock is held.
-static void drop_write_entries(BtCpu *cpu, uint64_t physical)
+// Withdraws an entry's write tag where it is of that page. The table is another CPU's, which may be
+// filling it: then the swap fails, and that CPU finds the granules (bt-mmu.c).
+static void drop_write_tag(BtTlb *tlb, unsigned index, uint64_t physical)
 {
-    for (unsigned mmu = 0; cpu->tlb && mmu < BT_MMU_INDEXES; mmu++) {
-        for (unsigned i = 0; i < BT_TLB_SIZE; i++) {
-            BtTlbEntry *entry = &cpu->tlb[mmu].entry[i];
-            if (entry->physical == physical)
-                __atomic_store_n(&entry->write, BT_TLB_NONE, __ATOMIC_SEQ_CST);
-        }
+    BtTlbEntry *entry = &tlb->entry[index];
+    uint64_t tag = __atomic_load_n(&entry->write, __ATOMIC_SEQ_CST);
+    uint64_t frame = __atomic_load_n(&tlb->note[index].frame, __ATOMIC_SEQ_CST);
+    if ((frame & ~UINT64_C(0xfff)) == physical)
+        __atomic_compare_exchange_n(&entry->write, &tag, bt_tlb_none(index), false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static void drop_in_table(BtTlb *tlb, uint64_t physical, uint16_t hint)
+{
+    if (hint != BT_HINT_MANY) {
+        drop_write_tag(tlb, hint - 1u, physical);
+        return;
+    }
+    for (unsigned word = 0; word < BT_TLB_WORDS; word++) {
+        uint64_t left = __atomic_load_n(&tlb->used[word], __ATOMIC_ACQUIRE);
+        for (; left; left &= left - 1)
+            drop_write_tag(tlb, word * 64 + (unsigned)__builtin_ctzll(left), physical);
+    }
+}
+
+// tlb_lock is held; hint is not 0.
+static void drop_write_tags(BtMmu *mmu, uint64_t physical, uint16_t hint)
+{
+    drop_in_table(&mmu->supervisor, physical, hint);
+    drop_in_table(&mmu->no_smap, physical, hint);
+    for (unsigned i = 0; i < BT_BANKS; i++) {
+        if (__atomic_load_n(&mmu->bank[i].key, __ATOMIC_ACQUIRE) != BT_BANK_FREE)
+            drop_in_table(&mmu->bank[i].tlb, physical, hint);
     }
 }
 
@@ -84,9 +108,11 @@ bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
     vm->code_generation = sparse_new(vm->page_count * sizeof *vm->code_generation);
     vm->code_granules = sparse_new(vm->page_count * sizeof *vm->code_granules);
     vm->code_regions = sparse_new(region_count(vm));
+    vm->write_hints = sparse_new(vm->page_count * 2 * sizeof *vm->write_hints);
     pthread_mutex_init(&vm->atomic_lock, NULL);
     pthread_mutex_init(&vm->tlb_lock, NULL);
-    if (!vm->code_generation || !vm->code_granules || !vm->code_regions) {
+    if (!vm->code_generation || !vm->code_granules || !vm->code_regions ||
+        !vm->write_hints) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "Cannot reserve address space for the page table of a %" G_GUINT64_FORMAT
                     " GiB guest",
@@ -113,12 +139,15 @@ void bt_vm_finish(BtVm *vm)
         munmap(vm->code_granules, vm->page_count * sizeof *vm->code_granules);
     if (vm->code_regions)
         munmap(vm->code_regions, region_count(vm));
+    if (vm->write_hints)
+        munmap(vm->write_hints, vm->page_count * 2 * sizeof *vm->write_hints);
     pthread_mutex_destroy(&vm->atomic_lock);
     pthread_mutex_destroy(&vm->tlb_lock);
     memset(&vm->listener, 0, sizeof vm->listener);
     vm->code_generation = NULL;
     vm->code_granules = NULL;
     vm->code_regions = NULL;
+    vm->write_hints = NULL;
 }
 
 uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
@@ -133,9 +162,14 @@ uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
     __atomic_store_n(&vm->code_regions[page >> REGION_PAGE_BITS], 1, __ATOMIC_SEQ_CST);
     uint64_t before = __atomic_fetch_or(&vm->code_granules[page],
                                         granule_mask(first, first + size - 1), __ATOMIC_SEQ_CST);
-    for (unsigned i = 0; !before && i < BT_MAX_CPUS; i++) {
-        if (vm->cpu[i])
-            drop_write_entries(vm->cpu[i], page << 12);
+    for (unsigned high = 0; !before && high < 2; high++) {
+        // Taken before the search: who leaves a hint after this looks at the granules after it.
+        uint16_t hint = __atomic_exchange_n(&vm->write_hints[2 * page + high], 0,
+                                            __ATOMIC_SEQ_CST);
+        for (unsigned i = 0; hint && i < vm->cpu_count; i++) {
+            if (vm->cpu[i])
+                drop_write_tags(vm->cpu[i]->mmu, page << 12, hint);
+        }
     }
     pthread_mutex_unlock(&vm->tlb_lock);
     return generation;

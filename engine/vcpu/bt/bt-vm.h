@@ -29,8 +29,9 @@ struct BtVm {
     uint32_t *code_generation; // per page (sparse mapping)
     uint64_t *code_granules;   // per page: a bit per 64 bytes with decoded code (sparse mapping)
     uint8_t *code_regions;     // per 2 MiB: not 0 where a page ever held code
+    uint16_t *write_hints;     // two per page (sparse mapping): see bt_vm_write_hint
     pthread_mutex_t atomic_lock; // split or MMIO locked instructions
-    pthread_mutex_t tlb_lock;    // TLB fills and cpu[] against bt_vm_protect_page
+    pthread_mutex_t tlb_lock;    // cpu[]; one bt_vm_protect_page at a time
     GuestMemoryListener listener; // bt-vm.c
     uint64_t a20_mask;
     pthread_mutex_t tsc_lock;
@@ -49,8 +50,18 @@ void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size);
 // where the bytes belong to the block that is running.
 void bt_vm_check_own_block(BtCpu *cpu, uint64_t physical, unsigned size);
 
-// Stores to this page must go through bt_vm_code_written: no write entry in a TLB. With tlb_lock
-// held where the answer decides about an entry.
+// Where TLBs hold write tags for a physical page, so that taking them away need not search: the
+// index in the table plus 1, 0 for nowhere, or BT_HINT_MANY. One hint for low and one for high
+// linear addresses: a program's page is written through a mapping of each kind. NULL: not RAM.
+#define BT_HINT_MANY UINT16_MAX
+static inline uint16_t *bt_vm_write_hint(const BtVm *vm, uint64_t physical, uint64_t linear)
+{
+    uint64_t page = physical >> 12;
+    unsigned high = linear >> 32 ? (unsigned)(linear >> 63) : (unsigned)(linear >> 31);
+    return page < vm->page_count ? &vm->write_hints[2 * page + high] : NULL;
+}
+
+// Stores to this page must go through bt_vm_code_written: no write tag in a TLB.
 static inline bool bt_vm_page_has_code(const BtVm *vm, uint64_t physical)
 {
     uint64_t page = physical >> 12;

@@ -249,12 +249,11 @@ static void describe(const Encoding *e, unsigned length)
 static void map_data(bool flat)
 {
     uint64_t page = (uintptr_t)native_data();
-    memset(cpu->tlb, 0xff, sizeof(BtTlb) * BT_MMU_INDEXES);
-    BtTlbEntry *e = &cpu->tlb->entry[page >> 12 & (BT_TLB_SIZE - 1)];
+    memset(cpu->data_tlb->entry, 0xff, sizeof cpu->data_tlb->entry);
+    BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, page);
     e->addend = 0;
     if (flat)
         e->read = e->write = page;
-    cpu->data_tlb = cpu->tlb;
     cpu->mode_key = flat ? 0xfu << BT_KEY_FLAT_SHIFT : 0;
 }
 

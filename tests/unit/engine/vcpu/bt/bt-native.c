@@ -392,8 +392,8 @@ static void normalize(NativeState *s)
 static void set_tlb(BtCpu *cpu, bool hit)
 {
     uint64_t page = (uintptr_t)data_page;
-    BtTlbEntry *e = &cpu->tlb[cpu->mmu_index].entry[page >> 12 & (BT_TLB_SIZE - 1)];
-    e->read = e->write = hit ? page : BT_TLB_NONE;
+    BtTlbEntry *e = bt_tlb_entry(cpu->data_tlb, page);
+    e->read = e->write = hit ? page : bt_tlb_none(bt_tlb_index(page));
     e->addend = 0;
 }
 
@@ -459,9 +459,10 @@ BtCpu *native_cpu_new(void)
     cpu->code_bits = 64;
     cpu->cr0 = 0x80000033;
     cpu->cr4 = BT_CR4_OSFXSR | BT_CR4_OSXMMEXCPT | BT_CR4_OSXSAVE | BT_CR4_PAE;
-    cpu->tlb = aligned_alloc(64, sizeof(BtTlb) * BT_MMU_INDEXES);
-    memset(cpu->tlb, 0xff, sizeof(BtTlb) * BT_MMU_INDEXES); // no tag is page-aligned
-    cpu->data_tlb = cpu->tlb;
+    cpu->data_tlb = aligned_alloc(64, sizeof(BtTlb));
+    memset(cpu->data_tlb, 0xff, sizeof(BtTlb)); // no tag is page-aligned
+    for (unsigned i = 0; i < BT_MMU_INDEXES; i++)
+        cpu->tlb[i] = cpu->data_tlb;
     cpu->flat_mask = cpu->rip_mask = UINT64_MAX;
     cpu->mode_key = 15u << BT_KEY_FLAT_SHIFT;
     for (unsigned i = 0; i < BT_SEGMENTS; i++) {
@@ -479,7 +480,7 @@ BtCpu *native_cpu_new(void)
 void native_cpu_free(BtCpu *cpu)
 {
     bt_simd_destroy(cpu);
-    free(cpu->tlb);
+    free(cpu->data_tlb);
     free(cpu);
 }
 
