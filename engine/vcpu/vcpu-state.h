@@ -75,6 +75,7 @@ typedef struct VcpuState {
         bool nmi_pending;
         bool interrupt_shadow; // after STI or MOV SS
         bool exception_pending;
+        // From 32 on: an interrupt that was taken from the local APIC and not delivered yet.
         uint8_t exception_vector;
         bool exception_has_error;
         uint32_t exception_error;

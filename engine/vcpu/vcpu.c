@@ -31,8 +31,9 @@ typedef struct {
     uint8_t startup_vector;
     bool interrupt;     // level of INTR
     bool nmi;           // an NMI was handed to the backend since it last halted
-    // The thread's own:
+    // The thread's own; the main thread's while the CPU is paused:
     bool wait_for_sipi;
+    bool halted; // HLT, and nothing has ended it yet
 } Vcpu;
 
 struct VcpuSet {
@@ -239,6 +240,7 @@ static void take_init(Vcpu *vcpu, VcpuState *state)
     set->ops->get_state(vcpu->backend, state, VCPU_STATE_ALL);
     vcpu_state_init(state, set->cpuid.signature);
     vcpu->wait_for_sipi = vcpu->index != 0;
+    vcpu->halted = false;
     state->events.wait_for_sipi = vcpu->wait_for_sipi;
     set->ops->set_state(vcpu->backend, state, VCPU_STATE_ALL);
 }
@@ -260,14 +262,20 @@ static bool interrupts_enabled(Vcpu *vcpu, VcpuState *state)
     return state->rflags & 1 << 9;
 }
 
+// A pause ends the wait too, but not the halt: the CPU comes back here when it may run again.
 static void wait_for_event(Vcpu *vcpu, VcpuState *state)
 {
     bool enabled = !vcpu->wait_for_sipi && interrupts_enabled(vcpu, state);
     g_mutex_lock(&vcpu->lock);
-    while (vcpu->set->run_wanted && !vcpu->quit && !vcpu->init_pending && !vcpu->nmi &&
-           !vcpu->startup_pending && !(enabled && vcpu->interrupt))
+    bool event;
+    while (!(event = vcpu->init_pending || vcpu->nmi || vcpu->startup_pending ||
+                     (enabled && vcpu->interrupt)) &&
+           vcpu->set->run_wanted && !vcpu->quit)
         g_cond_wait(&vcpu->changed, &vcpu->lock);
-    vcpu->nmi = false;
+    if (event) {
+        vcpu->nmi = false;
+        vcpu->halted = false;
+    }
     g_mutex_unlock(&vcpu->lock);
 }
 
@@ -301,7 +309,7 @@ static void *vcpu_thread(void *opaque)
     VcpuSet *set = vcpu->set;
     VcpuState scratch, *state = &scratch;
     while (next_round(vcpu, state)) {
-        if (vcpu->wait_for_sipi) {
+        if (vcpu->wait_for_sipi || vcpu->halted) {
             wait_for_event(vcpu, state);
             continue;
         }
@@ -311,6 +319,7 @@ static void *vcpu_thread(void *opaque)
             vcpu_fallback_run(set->fallback, vcpu->index, set->ops, vcpu->backend, &exit);
         switch (exit.reason) {
         case VCPU_EXIT_HALT:
+            vcpu->halted = true;
             wait_for_event(vcpu, state);
             break;
         case VCPU_EXIT_SHUTDOWN:
@@ -348,7 +357,7 @@ static void reset_vcpu(Vcpu *vcpu)
     vcpu_state_reset(&state, set->cpuid.signature);
     vcpu->wait_for_sipi = vcpu->index != 0;
     state.events.wait_for_sipi = vcpu->wait_for_sipi;
-    vcpu->init_pending = vcpu->startup_pending = vcpu->nmi = false;
+    vcpu->init_pending = vcpu->startup_pending = vcpu->nmi = vcpu->halted = false;
     if (!set->ops->set_state(vcpu->backend, &state, VCPU_STATE_ALL))
         g_warning("%s refused the state after RESET", set->ops->name);
 }
@@ -476,15 +485,33 @@ void vcpu_set_get_state(VcpuSet *set, unsigned cpu, VcpuState *ret_state)
 {
     set->ops->get_state(set->vcpu[cpu].backend, ret_state, VCPU_STATE_ALL);
     ret_state->events.wait_for_sipi = set->vcpu[cpu].wait_for_sipi;
+    ret_state->events.halted |= set->vcpu[cpu].halted;
 }
 
 bool vcpu_set_set_state(VcpuSet *set, unsigned cpu, const VcpuState *state, VcpuStateGroups groups)
 {
     if (!set->ops->set_state(set->vcpu[cpu].backend, state, groups))
         return false;
-    if (groups & VCPU_STATE_EVENTS)
+    if (groups & VCPU_STATE_EVENTS) {
         set->vcpu[cpu].wait_for_sipi = state->events.wait_for_sipi;
+        set->vcpu[cpu].halted = state->events.halted;
+        set->vcpu[cpu].nmi = state->events.nmi_pending;
+    }
     return true;
+}
+
+VcpuPending vcpu_set_pending(VcpuSet *set, unsigned cpu)
+{
+    const Vcpu *vcpu = &set->vcpu[cpu];
+    return (VcpuPending){ vcpu->init_pending, vcpu->startup_pending, vcpu->startup_vector };
+}
+
+void vcpu_set_set_pending(VcpuSet *set, unsigned cpu, VcpuPending pending)
+{
+    Vcpu *vcpu = &set->vcpu[cpu];
+    vcpu->init_pending = pending.init;
+    vcpu->startup_pending = pending.startup;
+    vcpu->startup_vector = pending.vector;
 }
 
 void vcpu_set_a20(VcpuSet *set, bool enabled)

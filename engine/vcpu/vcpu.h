@@ -52,6 +52,14 @@ void vcpu_set_reset(VcpuSet *set);
 void vcpu_set_get_state(VcpuSet *set, unsigned cpu, VcpuState *ret_state);
 bool vcpu_set_set_state(VcpuSet *set, unsigned cpu, const VcpuState *state, VcpuStateGroups groups);
 
+// INIT and startup IPIs that have been sent and not been taken yet. Paused.
+typedef struct {
+    bool init, startup;
+    uint8_t vector; // of the startup IPI
+} VcpuPending;
+VcpuPending vcpu_set_pending(VcpuSet *set, unsigned cpu);
+void vcpu_set_set_pending(VcpuSet *set, unsigned cpu, VcpuPending pending);
+
 // Address line 20 as the board's gate drives it. Any thread.
 void vcpu_set_a20(VcpuSet *set, bool enabled);
 

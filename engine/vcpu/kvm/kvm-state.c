@@ -11,6 +11,10 @@ static const uint32_t state_msrs[] = {
     0x277, 0x2ff, 0x1a0,                // PAT, MTRR default type, MISC_ENABLE
     0xc0000081, 0xc0000082, 0xc0000083, // STAR LSTAR CSTAR
     0xc0000084, 0xc0000102, 0xc0000103, // FMASK KERNEL_GS_BASE TSC_AUX
+    // MTRRs: variable ranges, then fixed ones
+    0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20a, 0x20b, 0x20c,
+    0x20d, 0x20e, 0x20f, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e,
+    0x26f,
 };
 
 #define MSR_TSC 0x10
@@ -203,16 +207,25 @@ static void get_events(BackendVcpu *vcpu, VcpuState *state)
     state->events.exception_vector = events.exception.nr;
     state->events.exception_has_error = events.exception.has_error_code;
     state->events.exception_error = events.exception.error_code;
+    // Accepted from the local APIC, and the run ended before the guest saw it.
+    if (events.interrupt.injected && !events.interrupt.soft) {
+        state->events.exception_pending = true;
+        state->events.exception_vector = events.interrupt.nr;
+        state->events.exception_has_error = false;
+    }
 }
 
 static bool set_events(BackendVcpu *vcpu, const VcpuState *state)
 {
+    bool interrupt = state->events.exception_pending && state->events.exception_vector >= 32;
     struct kvm_vcpu_events events = {
-        .exception = { .injected = state->events.exception_pending,
+        .exception = { .injected = state->events.exception_pending && !interrupt,
                        .nr = state->events.exception_vector,
                        .has_error_code = state->events.exception_has_error,
                        .error_code = state->events.exception_error },
-        .interrupt.shadow = state->events.interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0,
+        .interrupt = { .injected = interrupt,
+                       .nr = interrupt ? state->events.exception_vector : 0,
+                       .shadow = state->events.interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0 },
         .nmi = { .masked = state->events.nmi_blocked, .pending = state->events.nmi_pending },
         .flags = KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_NMI_PENDING,
     };
