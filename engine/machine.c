@@ -4,6 +4,7 @@
 #include "engine/machine-private.h"
 
 #include "engine/devices/input/vmware-backdoor.h"
+#include "engine/machine-state.h"
 #include "engine/sandbox.h"
 #include "engine/spice/lodge-spice.h"
 #include "engine/vcpu/select.h"
@@ -104,15 +105,79 @@ static bool check_host_memory(uint64_t wanted, GError **error)
     return false;
 }
 
-static bool build_vcpus(Machine *machine, GError **error)
+// Whether the backend can give the guest the processor that it was saved with.
+static bool backend_fits(const VcpuBackendOps *backend, const MachineStateNeeds *needs,
+                         GError **error)
 {
-    machine->backend = vcpu_select(config_string(machine->config, "cpu.engine"),
-                                   &machine->backend_why, error);
+    CpuFeatureSet lacks = needs->features & ~backend->features();
+    if (lacks) {
+        g_autofree char *names = machine_state_feature_names(lacks);
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                    "the state was saved under %s; %s here lacks these processor features: %s; "
+                    "resume it under another engine", needs->backend, backend->name, names);
+        return false;
+    }
+    if (backend->tsc_hz && backend->tsc_hz() != needs->tsc_hz) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                    "the state was saved with a time stamp counter of %" G_GUINT64_FORMAT
+                    " Hz, %s has one of %" G_GUINT64_FORMAT " Hz; resume it under another engine",
+                    needs->tsc_hz, backend->name, backend->tsc_hz());
+        return false;
+    }
+    return true;
+}
+
+static bool read_needs(const MachineStateSource *source, MachineStateNeeds *ret_needs,
+                       GError **error)
+{
+    g_autoptr(GBytes) bytes = source->form(source->opaque, error);
+    g_autoptr(StateForm) form = bytes ? state_form_decode(bytes, error) : NULL;
+    return form && machine_state_needs(form, ret_needs, error);
+}
+
+// Where the choice is ours, what ran the machine before goes first.
+static const VcpuBackendOps *select_for_state(Machine *machine, const MachineStateNeeds *needs,
+                                              GError **error)
+{
+    const char *wanted = config_string(machine->config, "cpu.engine");
+    if (strcmp(wanted, "auto") == 0) {
+        const VcpuBackendOps *same = vcpu_select(needs->backend, &machine->backend_why, NULL);
+        if (same && backend_fits(same, needs, NULL)) {
+            g_free(machine->backend_why);
+            machine->backend_why = g_strdup_printf("the state was saved under %s", same->name);
+            return same;
+        }
+        g_clear_pointer(&machine->backend_why, g_free);
+    }
+    const VcpuBackendOps *backend = vcpu_select(wanted, &machine->backend_why, error);
+    return backend && backend_fits(backend, needs, error) ? backend : NULL;
+}
+
+static bool select_backend(Machine *machine, GError **error)
+{
+    machine->cpus = (unsigned)config_integer(machine->config, "cpu.count");
+    MachineStateNeeds needs;
+    if (machine->options.resume) {
+        if (!read_needs(machine->options.resume, &needs, error))
+            return false;
+        machine->backend = select_for_state(machine, &needs, error);
+    } else {
+        machine->backend = vcpu_select(config_string(machine->config, "cpu.engine"),
+                                       &machine->backend_why, error);
+        if (machine->backend)
+            needs = (MachineStateNeeds){ machine->backend->features(),
+                                         vcpu_select_tsc_hz(machine->backend), { 0 } };
+    }
     if (!machine->backend)
         return false;
-    machine->cpus = (unsigned)config_integer(machine->config, "cpu.count");
-    cpuid_model_build(&machine->cpuid, machine->backend->features(), machine->cpus,
-                      vcpu_select_tsc_hz(machine->backend));
+    cpuid_model_build(&machine->cpuid, needs.features, machine->cpus, needs.tsc_hz);
+    return true;
+}
+
+static bool build_vcpus(Machine *machine, GError **error)
+{
+    if (!select_backend(machine, error))
+        return false;
     VcpuSetConfig config = {
         .backend = machine->backend,
         .memory = machine->memory,
@@ -199,8 +264,10 @@ Machine *machine_new(const MachineOptions *options, GError **error)
         return NULL;
     machine->ram = ram_block_new("ram", machine_ram_size(machine), error);
     if (!machine->ram || !build_vcpus(machine, error) || !build_all(machine, error) ||
-        !reset_all(machine, RESET_COLD, error))
+        !reset_all(machine, RESET_COLD, error) ||
+        (options->resume && !machine_state_load(machine, options->resume, error)))
         return NULL;
+    machine->options.resume = NULL;
     return g_steal_pointer(&machine);
 }
 

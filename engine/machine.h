@@ -40,6 +40,8 @@ typedef struct {
     bool spice;           // a SPICE server
     const char *spice_socket; // where it listens for any client; NULL: only handed-over sockets
     const char *scanout_socket; // and for our own frontend
+    // Goes on from a saved state instead of starting anew; only used in machine_new. NULL: none.
+    const struct MachineStateSource *resume;
     // On the main thread, no lock held; may free the machine.
     void (*event)(void *opaque, MachineEvent event, uint32_t value, const char *text);
     // A line that firmware wrote to its debug port. Any thread, machine lock held. May be NULL.

@@ -122,6 +122,14 @@ static GuestPage resolve_page(GuestMemory *memory, uint64_t gpa)
     return page;
 }
 
+static void tell_changed(GuestMemory *memory, uint64_t gpa, uint64_t size)
+{
+    for (guint i = 0; i < memory->listeners->len; i++) {
+        GuestMemoryListener *l = &g_array_index(memory->listeners, GuestMemoryListener, i);
+        l->changed(l->opaque, gpa, size);
+    }
+}
+
 static void refresh(GuestMemory *memory, uint64_t gpa, uint64_t size)
 {
     for (uint64_t at = gpa; at < gpa + size; at += GUEST_PAGE_SIZE) {
@@ -135,10 +143,12 @@ static void refresh(GuestMemory *memory, uint64_t gpa, uint64_t size)
             entry->slot = now.slot;
         }
     }
-    for (guint i = 0; i < memory->listeners->len; i++) {
-        GuestMemoryListener *l = &g_array_index(memory->listeners, GuestMemoryListener, i);
-        l->changed(l->opaque, gpa, size);
-    }
+    tell_changed(memory, gpa, size);
+}
+
+void guest_memory_replaced(GuestMemory *memory)
+{
+    tell_changed(memory, 0, memory->limit);
 }
 
 static void make_dirty_log(GuestSlot *slot)

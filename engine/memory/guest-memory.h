@@ -84,6 +84,10 @@ bool guest_memory_write(GuestMemory *memory, uint64_t gpa, const void *buffer, s
 // Tells listeners and the dirty log that a device wrote through guest_memory_host.
 void guest_memory_written(GuestMemory *memory, uint64_t gpa, uint64_t size);
 
+// The content of all memory was replaced behind the map's back: vCPUs, which stand still, forget
+// what they decoded. Machine lock held.
+void guest_memory_replaced(GuestMemory *memory);
+
 // The dirty bytes of a slot with GUEST_SLOT_LOG_DIRTY (one per page, set by writers, cleared by
 // the reader with an atomic exchange), or NULL. Call guest_memory_sync_dirty before reading them.
 uint8_t *guest_slot_dirty(GuestSlot *slot);

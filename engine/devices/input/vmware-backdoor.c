@@ -221,3 +221,9 @@ bool vmware_backdoor_in(void *device, uint32_t regs[6])
     }
     return true;
 }
+
+void vmware_backdoor_set_time(void *device, int64_t seconds)
+{
+    Backdoor *b = device;
+    b->config.start_time = seconds - clock_now(b->host.clock) / NS_PER_SECOND;
+}

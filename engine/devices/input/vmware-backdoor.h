@@ -21,3 +21,6 @@ extern const DeviceOps vmware_backdoor_ops;
 // place. false: not a call (EAX lacks the magic number), the IN goes to the bus like any other.
 // Machine lock held.
 bool vmware_backdoor_in(void *device, uint32_t regs[6]);
+
+// What the time calls answer from now on: seconds since 1970, UTC. Machine lock held.
+void vmware_backdoor_set_time(void *device, int64_t seconds);
