@@ -29,6 +29,7 @@ ACTIVE = ("push button", "toggle button", "check box", "radio button", "menu ite
 def private_session():
     """Starts this script again under an X server and a session bus of its own."""
     if "LODGE_UI_SESSION" in os.environ:
+        os.dup2(int(os.environ["LODGE_UI_STDOUT"]), 1)
         return
     home = tempfile.mkdtemp(prefix="lodge-ui-")
     environment = dict(os.environ, LODGE_UI_SESSION=home, HOME=home, GDK_BACKEND="x11",
@@ -46,7 +47,11 @@ def private_session():
     os.close(theirs)
     with os.fdopen(ours) as reader:
         environment["DISPLAY"] = ":" + reader.readline().strip()
+    # Services that the bus starts write to its standard output, which must not be ours.
+    output = os.dup(1)
+    environment["LODGE_UI_STDOUT"] = str(output)
     result = subprocess.run(["dbus-run-session", "--", sys.executable, *sys.argv], env=environment,
+                            pass_fds=[output], stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL)
     server.terminate()
     server.wait()
