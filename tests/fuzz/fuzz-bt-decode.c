@@ -6,11 +6,12 @@
 // stops (HLT, exceptions, which end in one, shutdown) it goes on at another byte of the code with
 // the registers it had.
 #include "engine/base/bytes.h"
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
 #include <string.h>
 
-#define OPS          (&vcpu_backend_interpreter)
+#define OPS          bt_test_engine()
 #define LONGEST_CODE 1024
 #define STARTS       24
 #define INSTRUCTIONS 64

@@ -6,6 +6,7 @@
 #include "engine/base/bytes.h"
 #include "engine/memory/ram.h"
 #include "engine/vcpu/vcpu-backend.h"
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 
 #include <glib.h>
 #include <string.h>
@@ -148,16 +149,16 @@ NativeGuest *native_guest_new(uint64_t cpu_segment)
     g_assert_no_error(error);
     guest_memory_map(g->memory, "ram", 0, g->ram->size, g->ram->host,
                      GUEST_SLOT_READ | GUEST_SLOT_WRITE);
-    cpuid_model_build(&g->cpuid, vcpu_backend_interpreter.features(), 1, 1000000000);
+    cpuid_model_build(&g->cpuid, bt_test_engine()->features(), 1, 1000000000);
     BackendVmConfig config = {
         .memory = g->memory,
         .cpuid = &g->cpuid,
         .handler = { .exit = serve_exit, .acknowledge = acknowledge, .opaque = g },
         .now_ns = now_ns,
     };
-    g->vm = vcpu_backend_interpreter.vm_create(&config, &error);
+    g->vm = bt_test_engine()->vm_create(&config, &error);
     g_assert_no_error(error);
-    g->cpu = vcpu_backend_interpreter.vcpu_create(g->vm, 0, &error);
+    g->cpu = bt_test_engine()->vcpu_create(g->vm, 0, &error);
     g_assert_no_error(error);
     put_tables(g);
     put_descriptors(g, cpu_segment);
@@ -168,8 +169,8 @@ NativeGuest *native_guest_new(uint64_t cpu_segment)
 
 void native_guest_free(NativeGuest *g)
 {
-    vcpu_backend_interpreter.vcpu_destroy(g->cpu);
-    vcpu_backend_interpreter.vm_destroy(g->vm);
+    bt_test_engine()->vcpu_destroy(g->cpu);
+    bt_test_engine()->vm_destroy(g->vm);
     guest_memory_free(g->memory);
     ram_block_free(g->ram);
     g_free(g);
@@ -211,10 +212,10 @@ void native_guest_run(NativeGuest *g, const NativeCase *c, const uint8_t *common
     s->segment[VCPU_GS].base = c->start.gs_base;
     memcpy(s->xsave, c->start.xsave, NATIVE_XSAVE);
     VcpuStateGroups groups = VCPU_STATE_ALL & ~(VCPU_STATE_MSRS | VCPU_STATE_DEBUG);
-    g_assert_true(vcpu_backend_interpreter.set_state(g->cpu, s, groups));
+    g_assert_true(bt_test_engine()->set_state(g->cpu, s, groups));
     VcpuExit exit;
-    vcpu_backend_interpreter.run(g->cpu, &exit);
-    vcpu_backend_interpreter.get_state(g->cpu, s, groups);
+    bt_test_engine()->run(g->cpu, &exit);
+    bt_test_engine()->get_state(g->cpu, s, groups);
 
     memcpy(r->end.gpr, s->gpr, sizeof s->gpr);
     for (unsigned i = 0; i < VCPU_SEGMENTS; i++)

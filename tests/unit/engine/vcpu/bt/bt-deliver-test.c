@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Delivery of exceptions and interrupts: frames, stack switches, double and triple faults.
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
-#define OPS (&vcpu_backend_interpreter)
+#define OPS bt_test_engine()
 
 static void test_real_interrupt(void)
 {

@@ -2,6 +2,8 @@
 // See bt-harness.h.
 #include "tests/unit/engine/vcpu/bt/bt-harness.h"
 
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
+
 #include "engine/base/bytes.h"
 
 #include <string.h>
@@ -31,7 +33,7 @@ static void serve_exit(void *opaque, unsigned cpu, VcpuExit *exit)
 static int acknowledge(void *opaque, unsigned cpu)
 {
     BtHarness *h = opaque;
-    vcpu_backend_interpreter.set_interrupt(h->cpu, false);
+    bt_test_engine()->set_interrupt(h->cpu, false);
     return h->vector;
 }
 
@@ -49,7 +51,7 @@ BtHarness *bt_harness_new(void)
     g_assert_no_error(error);
     guest_memory_map(h->memory, "ram", 0, BT_HARNESS_RAM, h->ram->host,
                      GUEST_SLOT_READ | GUEST_SLOT_WRITE);
-    cpuid_model_build(&h->cpuid, vcpu_backend_interpreter.features(), 1, 1000000000);
+    cpuid_model_build(&h->cpuid, bt_test_engine()->features(), 1, 1000000000);
     BackendVmConfig config = {
         .memory = h->memory,
         .cpuid = &h->cpuid,
@@ -57,11 +59,11 @@ BtHarness *bt_harness_new(void)
         .now_ns = now_ns,
         .now_opaque = h,
     };
-    h->vm = vcpu_backend_interpreter.vm_create(&config, &error);
+    h->vm = bt_test_engine()->vm_create(&config, &error);
     g_assert_no_error(error);
-    h->cpu = vcpu_backend_interpreter.vcpu_create(h->vm, 0, &error);
+    h->cpu = bt_test_engine()->vcpu_create(h->vm, 0, &error);
     g_assert_no_error(error);
-    vcpu_backend_interpreter.get_state(h->cpu, &h->state, VCPU_STATE_ALL);
+    bt_test_engine()->get_state(h->cpu, &h->state, VCPU_STATE_ALL);
     return h;
 }
 
@@ -69,8 +71,8 @@ void bt_harness_free(BtHarness *h)
 {
     if (!h)
         return;
-    vcpu_backend_interpreter.vcpu_destroy(h->cpu);
-    vcpu_backend_interpreter.vm_destroy(h->vm);
+    bt_test_engine()->vcpu_destroy(h->cpu);
+    bt_test_engine()->vm_destroy(h->vm);
     guest_memory_free(h->memory);
     ram_block_free(h->ram);
     g_free(h);
@@ -152,9 +154,9 @@ void bt_harness_run_any(BtHarness *h)
 {
     h->accesses = 0;
     h->state.events.halted = false;
-    g_assert_true(vcpu_backend_interpreter.set_state(h->cpu, &h->state, VCPU_STATE_ALL));
-    vcpu_backend_interpreter.run(h->cpu, &h->exit);
-    vcpu_backend_interpreter.get_state(h->cpu, &h->state, VCPU_STATE_ALL);
+    g_assert_true(bt_test_engine()->set_state(h->cpu, &h->state, VCPU_STATE_ALL));
+    bt_test_engine()->run(h->cpu, &h->exit);
+    bt_test_engine()->get_state(h->cpu, &h->state, VCPU_STATE_ALL);
 }
 
 void bt_harness_run(BtHarness *h)

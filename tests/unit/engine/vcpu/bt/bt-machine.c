@@ -2,9 +2,11 @@
 // See bt-machine.h.
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
+
 #include <string.h>
 
-#define OPS (&vcpu_backend_interpreter)
+#define OPS bt_test_engine()
 
 static void serve_exit(void *opaque, unsigned cpu, VcpuExit *exit)
 {
@@ -57,7 +59,7 @@ Machine *machine_new(unsigned cpus)
     m->memory = guest_memory_new(UINT64_C(1) << 40);
     guest_memory_map(m->memory, "ram", 0, MACHINE_RAM, m->ram->host,
                      GUEST_SLOT_READ | GUEST_SLOT_WRITE);
-    cpuid_model_build(&m->cpuid, cpuid_features_interpreter(), cpus, 1000000000);
+    cpuid_model_build(&m->cpuid, OPS->features(), cpus, 1000000000);
     BackendVmConfig config = {
         .memory = m->memory, .cpuid = &m->cpuid, .handler = { serve_exit, acknowledge, m },
         .now_ns = now_ns, .now_opaque = m,

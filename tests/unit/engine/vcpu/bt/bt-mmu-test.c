@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Paging: which accesses fault with which error code, accessed and dirty bits, page sizes, and what
 // invalidations do.
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
 #include <string.h>
@@ -340,10 +341,10 @@ static void test_a20(void)
     machine_protected(m);
     machine_write(m, 0x100500, 4, 1);
     machine_write(m, 0x500, 4, 2);
-    vcpu_backend_interpreter.set_a20(m->vm, false);
+    bt_test_engine()->set_a20(m->vm, false);
     machine_run_bytes(m, 0xa1, 0, 5, 0x10, 0, 0x0f, 0x0b);
     g_assert_cmpuint(m->state.gpr[VCPU_RAX], ==, 2);
-    vcpu_backend_interpreter.set_a20(m->vm, true);
+    bt_test_engine()->set_a20(m->vm, true);
     machine_protected(m);
     machine_run_bytes(m, 0xa1, 0, 5, 0x10, 0, 0x0f, 0x0b);
     g_assert_cmpuint(m->state.gpr[VCPU_RAX], ==, 1);
@@ -377,7 +378,7 @@ static void test_dirty_log(void)
     g_assert_cmpuint(dirty[0], ==, 0);
     dirty[1] = 0;
     m->state.events.halted = false;
-    vcpu_backend_interpreter.set_state(m->vcpu[0], &m->state, VCPU_STATE_EVENTS);
+    bt_test_engine()->set_state(m->vcpu[0], &m->state, VCPU_STATE_EVENTS);
     machine_continue(m);
     g_assert_cmpuint(dirty[1], ==, 1);
     guest_memory_unmap(m->memory, slot);
@@ -418,7 +419,7 @@ static void *run_second(void *opaque)
 {
     Machine *m = opaque;
     VcpuExit exit;
-    vcpu_backend_interpreter.run(m->vcpu[1], &exit);
+    bt_test_engine()->run(m->vcpu[1], &exit);
     return GINT_TO_POINTER(exit.reason);
 }
 
@@ -433,7 +434,7 @@ static void test_two_cpus_and_one_entry(void)
     VcpuState second = m->state;
     second.rip = MACHINE_CODE + 0x100;
     second.gpr[VCPU_RSP] = MACHINE_STACK1;
-    g_assert_true(vcpu_backend_interpreter.set_state(m->vcpu[1], &second, VCPU_STATE_ALL));
+    g_assert_true(bt_test_engine()->set_state(m->vcpu[1], &second, VCPU_STATE_ALL));
     uint32_t at = (uint32_t)entry_address(kind, MACHINE_DATA);
     // loop: mov eax, [DATA]; lock btr dword [at], 5; invlpg [DATA]; jmp loop
     uint8_t user[] = { 0x8b, 0x04, 0x25, 0, 0, 0x10, 0, 0xf0, 0x0f, 0xba, 0x34, 0x25, 0, 0, 0, 0, 5,
@@ -450,10 +451,10 @@ static void test_two_cpus_and_one_entry(void)
     VcpuStats stats;
     do {
         g_thread_yield();
-        vcpu_backend_interpreter.stats(m->vcpu[1], &stats);
+        bt_test_engine()->stats(m->vcpu[1], &stats);
     } while (stats.tlb_misses < 1000);
     machine_run(m, counter, sizeof counter);
-    vcpu_backend_interpreter.kick(m->vcpu[1]);
+    bt_test_engine()->kick(m->vcpu[1]);
     g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, VCPU_EXIT_KICK);
     g_assert_cmphex(get_entry(m, kind, MACHINE_DATA) & ~(uint64_t)A, ==, MACHINE_DATA | W | P);
 }

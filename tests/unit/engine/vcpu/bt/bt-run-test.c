@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tests what needs the run loop: branches, the stack, code that changes, code that crosses pages,
 // chains over changed page tables, faults inside blocks, and the count of instructions.
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-harness.h"
 
 #include "engine/base/bytes.h"
@@ -39,14 +40,14 @@ static void catch_vector(BtHarness *h, unsigned vector)
 static uint64_t instructions(BtHarness *h)
 {
     VcpuStats stats;
-    vcpu_backend_interpreter.stats(h->cpu, &stats);
+    bt_test_engine()->stats(h->cpu, &stats);
     return stats.instructions;
 }
 
 static uint64_t translations(BtHarness *h)
 {
     VcpuStats stats;
-    vcpu_backend_interpreter.stats(h->cpu, &stats);
+    bt_test_engine()->stats(h->cpu, &stats);
     return stats.translations;
 }
 
@@ -440,7 +441,7 @@ static gpointer kick_soon(gpointer data)
 {
     BtHarness *h = data;
     g_usleep(20000);
-    vcpu_backend_interpreter.kick(h->cpu);
+    bt_test_engine()->kick(h->cpu);
     return NULL;
 }
 
@@ -472,7 +473,7 @@ static void test_kick_remembered(void)
     g_autoptr(BtHarness) h = bt_harness_new();
     bt_harness_state(h, BT_HARNESS_LONG);
     bt_harness_code(h, BT_HARNESS_CODE, "\xeb\xfe", 2);
-    vcpu_backend_interpreter.kick(h->cpu);
+    bt_test_engine()->kick(h->cpu);
     bt_harness_run_any(h);
     g_assert_cmpint(h->exit.reason, ==, VCPU_EXIT_KICK);
     g_assert_cmphex(h->state.rip, ==, BT_HARNESS_CODE);

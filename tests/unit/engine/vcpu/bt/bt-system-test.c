@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Debug exceptions, control and debug registers, MSRs, port I/O, and the state through the
 // backend's ops.
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-machine.h"
 
 #include <string.h>
 
-#define OPS (&vcpu_backend_interpreter)
+#define OPS bt_test_engine()
 
 // ---- Debug exceptions ----
 
