@@ -289,7 +289,7 @@ uint64_t bt_fetch_page(BtCpu *cpu, uint64_t linear, const uint8_t **ret_host)
 {
     unsigned mmu = cpu->cpl == 3 ? BT_MMU_USER : BT_MMU_SUPERVISOR;
     uint64_t page = linear & ~UINT64_C(0xfff);
-    const BtTlbNote *note = bt_mmu_note(cpu, page, BT_TLB_MAY_EXECUTE, mmu);
+    const BtTlbNote *note = bt_mmu_note(cpu, linear, BT_TLB_MAY_EXECUTE, mmu);
     BtFetched *fetched = mmu == BT_MMU_USER ? &cpu->mmu->current->fetched : &cpu->mmu->fetched;
     fetched_note(fetched, page, note->frame & BT_TLB_GLOBAL);
     const BtTlbEntry *entry = bt_tlb_entry(cpu->tlb[mmu], page);

@@ -150,6 +150,19 @@ static void test_permissions(gconstpointer data)
 }
 
 // The permissions of all levels are combined: here each table in turn takes a right away.
+// CR2 is the address of the byte, not its page's.
+static void test_fault_address(void)
+{
+    for (unsigned how = READ; how <= EXECUTE; how++) {
+        g_autoptr(Machine) m = machine_new(1);
+        make(m, &kinds[2], false);
+        set_entry(m, &kinds[2], MACHINE_DATA, 0);
+        do_access(m, &kinds[2], how, MACHINE_DATA + 0x123);
+        assert_vector(m, 14);
+        g_assert_cmphex(m->state.cr2, ==, MACHINE_DATA + 0x123);
+    }
+}
+
 static void test_levels(void)
 {
     const Kind *kind = &kinds[2];
@@ -471,6 +484,7 @@ int main(int argc, char **argv)
         }
     }
     g_test_add_func("/bt-mmu/levels", test_levels);
+    g_test_add_func("/bt-mmu/fault-address", test_fault_address);
     g_test_add_func("/bt-mmu/reserved/large", test_reserved_in_large);
     g_test_add_func("/bt-mmu/pae/pdpte", test_pae_pdpte);
     g_test_add_func("/bt-mmu/large-pages", test_large_pages);
