@@ -8,7 +8,7 @@
 #include "engine/vcpu/bt/bt-state.h"
 
 #include <gio/gio.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 static BtVm *to_vm(BackendVm *vm)
 {
@@ -63,7 +63,7 @@ static void backend_vcpu_destroy(BackendVcpu *vcpu)
         bt_cache_destroy(cpu);
     bt_simd_destroy(cpu);
     bt_mmu_destroy(cpu);
-    free(cpu);
+    munmap(cpu, sizeof *cpu);
 }
 
 static BackendVcpu *backend_vcpu_create(BackendVm *backend, unsigned index, GError **error)
@@ -74,9 +74,14 @@ static BackendVcpu *backend_vcpu_create(BackendVm *backend, unsigned index, GErr
                     "the interpreter runs at most %u virtual CPUs", BT_MAX_CPUS);
         return NULL;
     }
-    BtCpu *cpu = aligned_alloc(64, (sizeof *cpu + 63) & ~(size_t)63);
-    g_return_val_if_fail(cpu, NULL);
-    memset(cpu, 0, sizeof *cpu);
+    // Zeros, and memory only for what is used.
+    BtCpu *cpu = mmap(NULL, sizeof *cpu, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cpu == MAP_FAILED) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                    "Cannot reserve address space for virtual CPU %u", index);
+        return NULL;
+    }
     cpu->index = index;
     cpu->vm = vm;
     cpu->config = &vm->config;

@@ -187,6 +187,7 @@ struct BtCpu {
     uint32_t chain_limit; // CS limit that chain_key was made for
     uint32_t chain_epoch[2], chain_epoch_last; // bt-block.h
     void *simd_private; // bt-simd.c: compiled forms
+    BtRange range[BT_RANGES]; // bt-range.h
 };
 
 // The next instruction of the block: a tail call where the compiler makes one (bt-interp.c checks

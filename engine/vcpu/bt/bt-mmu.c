@@ -18,6 +18,7 @@
 
 #include "engine/vcpu/bt/bt-block.h"
 #include "engine/vcpu/bt/bt-parts.h"
+#include "engine/vcpu/bt/bt-range.h"
 #include "engine/vcpu/bt/bt-registers.h"
 #include "engine/vcpu/bt/bt-walk.h"
 
@@ -193,8 +194,7 @@ static BtBank *bank_take(BtCpu *cpu, uint32_t key)
 
 // ---- Fills ----
 
-// A data breakpoint watches a byte of the page: its accesses take the slow path.
-static bool page_is_watched(const BtCpu *cpu, uint64_t page)
+bool bt_mmu_is_watched(const BtCpu *cpu, uint64_t page)
 {
     if (!(cpu->dr7 & BT_DR7_ENABLED))
         return false;
@@ -264,7 +264,7 @@ const BtTlbNote *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsig
         return note;
     if (may & BT_TLB_MAY_EXECUTE)
         entry->execute = page;
-    if (page_is_watched(cpu, page))
+    if (bt_mmu_is_watched(cpu, page))
         return note;
     if (may & BT_TLB_MAY_READ)
         entry->read = page;
@@ -308,6 +308,7 @@ void bt_tlb_flush_all(BtCpu *cpu)
 {
     BtMmu *mmu = cpu->mmu;
     bt_walk_forget(cpu);
+    bt_range_drop_all(cpu);
     renew_supervisor(cpu);
     table_flush(&mmu->supervisor, true);
     table_flush(&mmu->no_smap, true);
@@ -332,6 +333,7 @@ static void flush_local(BtCpu *cpu)
 void bt_tlb_flush_non_global(BtCpu *cpu)
 {
     bt_walk_forget(cpu);
+    bt_range_drop_local(cpu);
     flush_local(cpu);
     for (unsigned i = 0; i < BT_BANKS; i++)
         bank_flush(cpu, &cpu->mmu->bank[i], false);
@@ -341,6 +343,7 @@ void bt_tlb_flush_pcid(BtCpu *cpu, unsigned pcid)
 {
     BtBank *bank = bank_find(cpu->mmu, pcid);
     bt_walk_forget(cpu);
+    bt_range_drop_local(cpu);
     if (bank)
         bank_flush(cpu, bank, false);
     if (!bank || bank == cpu->mmu->current)
@@ -352,6 +355,7 @@ void bt_tlb_switch(BtCpu *cpu, bool keep)
     BtMmu *mmu = cpu->mmu;
     uint32_t key = bank_key(cpu);
     bt_walk_forget(cpu);
+    bt_range_drop_local(cpu);
     flush_local(cpu);
     BtBank *bank = bank_find(mmu, key);
     if (!bank)
@@ -367,6 +371,7 @@ void bt_tlb_flush_page(BtCpu *cpu, uint64_t linear)
     BtMmu *mmu = cpu->mmu;
     uint64_t page = linear & ~UINT64_C(0xfff);
     bt_walk_forget(cpu);
+    bt_range_drop_page(cpu, page);
     bool large = page >= mmu->supervisor.large_low && page <= mmu->supervisor.large_high;
     if (fetched_has(&mmu->fetched, page, large))
         renew_supervisor(cpu);
@@ -396,6 +401,7 @@ void bt_mmu_create(BtCpu *cpu)
     bt_tlb_init(&mmu->supervisor);
     bt_tlb_init(&mmu->no_smap);
     bt_tlb_init(&mmu->none);
+    bt_range_init(cpu);
     fetched_clear(&mmu->fetched);
     for (unsigned i = 0; i < BT_BANKS; i++)
         mmu->bank[i].key = BT_BANK_FREE;

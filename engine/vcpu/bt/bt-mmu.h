@@ -23,6 +23,9 @@ static inline const BtTlbNote *bt_mmu_note(BtCpu *cpu, uint64_t linear, unsigned
     return bt_mmu_fill(cpu, linear, access, mmu);
 }
 
+// A data breakpoint watches a byte of the page: its accesses take the slow path.
+bool bt_mmu_is_watched(const BtCpu *cpu, uint64_t page);
+
 // After a slow store to plain RAM: the page gets its write tag back where nothing speaks against it
 // any longer.
 void bt_mmu_regain_write(BtCpu *cpu, uint64_t linear, unsigned mmu);

@@ -5,6 +5,7 @@
 #include "engine/vcpu/bt/bt-segment.h"
 
 #include "engine/vcpu/bt/bt-parts.h"
+#include "engine/vcpu/bt/bt-range.h"
 
 #include <glib.h>
 
@@ -61,6 +62,8 @@ void bt_update_mmu_index(BtCpu *cpu)
     else
         cpu->mmu_index = ac && (cpu->cr4 & BT_CR4_SMAP) ? BT_MMU_SUPERVISOR_NO_SMAP
                                                         : BT_MMU_SUPERVISOR;
+    if (cpu->mmu_index == BT_MMU_USER_ALIGNED && cpu->data_tlb != cpu->tlb[BT_MMU_USER_ALIGNED])
+        bt_range_drop_all(cpu); // they know nothing of alignment
     cpu->data_tlb = cpu->tlb[cpu->mmu_index];
 }
 

@@ -123,6 +123,34 @@ typedef struct {
 
 enum { BT_WALK_CACHE_SIZE = 64 };
 
+// What generated code looks at before the TLB (bt-range.h). start, length and addend are at offsets
+// that code is made with.
+typedef struct {
+    uint64_t start;
+    uint64_t length;  // of the run less the access's extent - 1; 0: empty. Atomic
+    uintptr_t addend; // host address = linear + addend
+    uint32_t whole;   // length of the run, bytes
+    uint16_t flags;   // BT_RANGE_WRITE, log2 of the size of the largest page in it
+    uint8_t listed;   // BT_RANGE_IN_*
+    uint8_t spare;
+} BtRange;
+
+enum {
+    BT_RANGES = 1 << 15,
+    BT_RANGE_PAGE_BITS = 63,
+    BT_RANGE_WRITE = 64,
+    BT_RANGE_IN_LOCAL = 1, // list
+    BT_RANGE_IN_GLOBAL = 2,
+};
+
+// Slots that may be filled, and a bitmap of the pages (modulo 4096) that they cover.
+typedef struct {
+    unsigned count;
+    uint64_t low, high;
+    uint64_t bits[64];
+    uint32_t slot[BT_RANGES];
+} BtRangeList;
+
 // One CPU's translations. A mapping of its own: what is not used costs no memory.
 typedef struct BtMmu {
     BtTlb supervisor, no_smap; // all address spaces: what is not global goes with a load of CR3
@@ -133,4 +161,5 @@ typedef struct BtMmu {
     BtFetched fetched; // by CPL 0..2
     uint32_t walk_generation;
     BtWalkCache walk[BT_WALK_CACHE_SIZE];
+    BtRangeList local_ranges, global_ranges;
 } BtMmu;

@@ -5,12 +5,15 @@
 // bt-vm.h.
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-block.h"
+#include "engine/vcpu/bt/bt-range.h"
 
 #include <gio/gio.h>
 #include <sys/mman.h>
 
 #define GRANULE_BITS 6
 #define REGION_PAGE_BITS 9 // 2 MiB
+
+enum { REGION_UNKNOWN, REGION_PLAIN, REGION_OTHER }; // regions_plain
 
 // The granules that [first, last] of one page touches. first, last: offsets in the page.
 static uint64_t granule_mask(unsigned first, unsigned last)
@@ -90,10 +93,25 @@ static void drop_write_tags(BtMmu *mmu, uint64_t physical, uint16_t hint)
     }
 }
 
+// tlb_lock is held.
+static void drop_write_ranges(BtVm *vm, uint64_t physical)
+{
+    GuestPage page = guest_memory_page(vm->config.memory, physical);
+    for (unsigned i = 0; page.host_write && i < vm->cpu_count; i++) {
+        if (vm->cpu[i])
+            bt_range_drop_host_page(vm->cpu[i], page.host_write);
+    }
+}
+
 static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
 {
     BtVm *vm = opaque;
     bt_vm_code_written(vm, gpa, size);
+    pthread_mutex_lock(&vm->tlb_lock);
+    uint64_t last = MIN(gpa + size - 1, (vm->page_count << 12) - 1) >> (12 + REGION_PAGE_BITS);
+    for (uint64_t region = gpa >> (12 + REGION_PAGE_BITS); size && region <= last; region++)
+        vm->regions_plain[region] = REGION_UNKNOWN;
+    pthread_mutex_unlock(&vm->tlb_lock);
     request_all(vm, BT_REQUEST_TLB_FLUSH);
 }
 
@@ -108,11 +126,12 @@ bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
     vm->code_generation = sparse_new(vm->page_count * sizeof *vm->code_generation);
     vm->code_granules = sparse_new(vm->page_count * sizeof *vm->code_granules);
     vm->code_regions = sparse_new(region_count(vm));
+    vm->regions_plain = sparse_new(region_count(vm));
     vm->write_hints = sparse_new(vm->page_count * 2 * sizeof *vm->write_hints);
     pthread_mutex_init(&vm->atomic_lock, NULL);
     pthread_mutex_init(&vm->tlb_lock, NULL);
     if (!vm->code_generation || !vm->code_granules || !vm->code_regions ||
-        !vm->write_hints) {
+        !vm->regions_plain || !vm->write_hints) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "Cannot reserve address space for the page table of a %" G_GUINT64_FORMAT
                     " GiB guest",
@@ -139,6 +158,8 @@ void bt_vm_finish(BtVm *vm)
         munmap(vm->code_granules, vm->page_count * sizeof *vm->code_granules);
     if (vm->code_regions)
         munmap(vm->code_regions, region_count(vm));
+    if (vm->regions_plain)
+        munmap(vm->regions_plain, region_count(vm));
     if (vm->write_hints)
         munmap(vm->write_hints, vm->page_count * 2 * sizeof *vm->write_hints);
     pthread_mutex_destroy(&vm->atomic_lock);
@@ -147,6 +168,7 @@ void bt_vm_finish(BtVm *vm)
     vm->code_generation = NULL;
     vm->code_granules = NULL;
     vm->code_regions = NULL;
+    vm->regions_plain = NULL;
     vm->write_hints = NULL;
 }
 
@@ -162,6 +184,10 @@ uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
     __atomic_store_n(&vm->code_regions[page >> REGION_PAGE_BITS], 1, __ATOMIC_SEQ_CST);
     uint64_t before = __atomic_fetch_or(&vm->code_granules[page],
                                         granule_mask(first, first + size - 1), __ATOMIC_SEQ_CST);
+    if (!before) {
+        __atomic_fetch_add(&vm->code_protections, 1, __ATOMIC_SEQ_CST);
+        drop_write_ranges(vm, page << 12);
+    }
     for (unsigned high = 0; !before && high < 2; high++) {
         // Taken before the search: who leaves a hint after this looks at the granules after it.
         uint16_t hint = __atomic_exchange_n(&vm->write_hints[2 * page + high], 0,
@@ -173,6 +199,28 @@ uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
     }
     pthread_mutex_unlock(&vm->tlb_lock);
     return generation;
+}
+
+bool bt_vm_region_is_plain(BtVm *vm, uint64_t physical)
+{
+    uint64_t region = physical >> (12 + REGION_PAGE_BITS);
+    uint64_t first = region << (12 + REGION_PAGE_BITS);
+    if (physical >> 12 >= vm->page_count)
+        return false;
+    pthread_mutex_lock(&vm->tlb_lock);
+    uint8_t *state = &vm->regions_plain[region];
+    if (*state == REGION_UNKNOWN) {
+        const uint8_t *host = guest_memory_page(vm->config.memory, first).host_read;
+        *state = host ? REGION_PLAIN : REGION_OTHER;
+        for (uint64_t at = 0; at < UINT64_C(1) << (12 + REGION_PAGE_BITS); at += 0x1000) {
+            GuestPage page = guest_memory_page(vm->config.memory, first + at);
+            if (page.host_read != host + at || page.host_write != page.host_read || page.dirty)
+                *state = REGION_OTHER;
+        }
+    }
+    bool plain = *state == REGION_PLAIN;
+    pthread_mutex_unlock(&vm->tlb_lock);
+    return plain;
 }
 
 void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)

@@ -29,6 +29,8 @@ struct BtVm {
     uint32_t *code_generation; // per page (sparse mapping)
     uint64_t *code_granules;   // per page: a bit per 64 bytes with decoded code (sparse mapping)
     uint8_t *code_regions;     // per 2 MiB: not 0 where a page ever held code
+    uint8_t *regions_plain;    // per 2 MiB: see bt_vm_region_is_plain; tlb_lock
+    uint32_t code_protections; // bt-range.c: moves on when a page gets to hold code. Atomic
     uint16_t *write_hints;     // two per page (sparse mapping): see bt_vm_write_hint
     pthread_mutex_t atomic_lock; // split or MMIO locked instructions
     pthread_mutex_t tlb_lock;    // cpu[]; one bt_vm_protect_page at a time
@@ -49,6 +51,17 @@ void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size);
 // A vCPU is about to write there (within one page that has code): leaves with BT_LEAVE_RETRY_ALONE
 // where the bytes belong to the block that is running.
 void bt_vm_check_own_block(BtCpu *cpu, uint64_t physical, unsigned size);
+
+// The 2 MiB around are RAM in one piece, of the host's memory too, without a dirty log.
+bool bt_vm_region_is_plain(BtVm *vm, uint64_t physical);
+
+// A page of the 2 MiB around ever held code.
+static inline bool bt_vm_region_has_code(const BtVm *vm, uint64_t physical)
+{
+    uint64_t page = physical >> 12;
+    return page >= vm->page_count || __atomic_load_n(&vm->code_regions[page >> 9],
+                                                     __ATOMIC_ACQUIRE);
+}
 
 // Where TLBs hold write tags for a physical page, so that taking them away need not search: the
 // index in the table plus 1, 0 for nowhere, or BT_HINT_MANY. One hint for low and one for high

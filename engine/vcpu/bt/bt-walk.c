@@ -342,6 +342,28 @@ uint32_t bt_walk(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu, BtW
     }
 }
 
+bool bt_walk_probe(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu, BtWalk *ret_walk)
+{
+    if (!(cpu->cr0 & BT_CR0_PG)) {
+        *ret_walk = (BtWalk){ .physical = linear & 0xfffff000, .page_bits = 12 };
+        return true;
+    }
+    Walk walk;
+    uint64_t table;
+    uint32_t error;
+    if (!walk_cached(cpu, linear, &walk) &&
+        !(cpu->cr4 & BT_CR4_PAE ? walk_64(cpu, linear, &walk, &table, &error)
+                                : walk_32(cpu, linear, &walk, &table, &error)))
+        return false;
+    for (unsigned i = 0; i < walk.steps; i++) {
+        if (!(walk.step[i].value & PTE_A))
+            return false;
+    }
+    *ret_walk = walk.result;
+    return (permissions(cpu, &walk.result, mmu) & access) &&
+           (access != BT_TLB_MAY_WRITE || walk.result.dirty);
+}
+
 // ---- PAE's page-directory-pointer entries ----
 
 // False: present, with a reserved bit (vol. 3A, table 4-8: bits 1, 2, 5..8, above MAXPHYADDR).

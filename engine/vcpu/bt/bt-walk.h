@@ -15,5 +15,9 @@ typedef struct {
 // BT_TLB_MAY_*: MAY_WRITE only where D is set (it is set here where access is a write). Raises #PF.
 uint32_t bt_walk(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu, BtWalk *ret_walk);
 
+// What bt_walk would find for an access that changes nothing: false where it would fault or set an
+// A or D bit.
+bool bt_walk_probe(BtCpu *cpu, uint64_t linear, unsigned access, unsigned mmu, BtWalk *ret_walk);
+
 // Forgets the page tables that walks end in, as every invalidation must.
 void bt_walk_forget(BtCpu *cpu);

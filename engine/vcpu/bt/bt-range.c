@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See bt-range.h. Not here: the code that checks slots (translator/emit-memory.c).
+//
+// Slots that are filled stand in one of two lists, so that an invalidation visits only them; what
+// the lists cover is noted in a bitmap by page address, so that the many invalidations of single
+// pages that concern no slot end after one look.
+//
+// A store slot against a page that becomes code on another CPU: the filler notes the machine's
+// code_protections, looks at the granules, publishes the slot, and looks at code_protections again
+// behind a fence; bt_vm_protect_page sets granules, moves code_protections on, then searches slots.
+// Either the filler sees the new number and withdraws, or the search finds the slot.
+#include "engine/vcpu/bt/bt-range.h"
+
+#include "engine/vcpu/bt/bt-mmu.h"
+#include "engine/vcpu/bt/bt-registers.h"
+#include "engine/vcpu/bt/bt-vm.h"
+#include "engine/vcpu/bt/bt-walk.h"
+
+#include <glib.h>
+
+enum {
+    RUN_PAGES = 16, // most pages that a run of 4 KiB pages is extended by, each way
+    REGION_BITS = 21,
+};
+#define PAGE UINT64_C(0x1000)
+#define PAGE_MASK (~UINT64_C(0xfff))
+
+// A run of pages: [start, end], both linear; host address = linear + addend.
+typedef struct {
+    uint64_t start, end;
+    uintptr_t addend;
+    unsigned page_bits; // of the largest page in it
+    bool global;
+} Run;
+
+// ---- Bookkeeping ----
+
+static void cover_clear(BtRangeList *list)
+{
+    list->count = 0;
+    list->low = UINT64_MAX;
+    list->high = 0;
+    memset(list->bits, 0, sizeof list->bits);
+}
+
+static void cover_add(BtRangeList *list, const Run *run)
+{
+    // A large page goes as a whole.
+    uint64_t around = BT_BIT(run->page_bits) - 1;
+    uint64_t low = run->page_bits > 12 ? run->start & ~around : run->start;
+    uint64_t high = run->page_bits > 12 ? run->end | around : run->end;
+    list->low = MIN(list->low, low);
+    list->high = MAX(list->high, high);
+    if (high - low >= PAGE * 64 * 64) {
+        memset(list->bits, 0xff, sizeof list->bits);
+        return;
+    }
+    for (uint64_t page = low;; page += PAGE) {
+        list->bits[page >> 18 & 63] |= BT_BIT(page >> 12 & 63);
+        if (high - page < PAGE)
+            break;
+    }
+}
+
+static bool covers(const BtRangeList *list, uint64_t page)
+{
+    return page >= list->low && page <= list->high &&
+           (list->bits[page >> 18 & 63] & BT_BIT(page >> 12 & 63));
+}
+
+static void empty(BtRange *range)
+{
+    __atomic_store_n(&range->length, 0, __ATOMIC_RELAXED);
+    range->flags = 0;
+}
+
+static uint8_t list_bit(const BtCpu *cpu, const BtRangeList *list)
+{
+    return list == &cpu->mmu->local_ranges ? BT_RANGE_IN_LOCAL : BT_RANGE_IN_GLOBAL;
+}
+
+static void empty_list(BtCpu *cpu, BtRangeList *list)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        BtRange *range = &cpu->range[list->slot[i]];
+        empty(range);
+        range->listed &= ~list_bit(cpu, list);
+    }
+    cover_clear(list);
+}
+
+// A slot stands at most once in a list.
+static void list_add(BtCpu *cpu, BtRangeList *list, unsigned slot)
+{
+    BtRange *range = &cpu->range[slot];
+    if (range->listed & list_bit(cpu, list))
+        return;
+    range->listed |= list_bit(cpu, list);
+    list->slot[list->count] = slot;
+    __atomic_store_n(&list->count, list->count + 1, __ATOMIC_RELEASE);
+}
+
+void bt_range_drop_local(BtCpu *cpu)
+{
+    empty_list(cpu, &cpu->mmu->local_ranges);
+}
+
+void bt_range_drop_all(BtCpu *cpu)
+{
+    empty_list(cpu, &cpu->mmu->local_ranges);
+    empty_list(cpu, &cpu->mmu->global_ranges);
+}
+
+static void drop_page(BtCpu *cpu, BtRangeList *list, uint64_t page)
+{
+    if (!covers(list, page))
+        return;
+    unsigned kept = 0;
+    // Other CPUs' searches must not miss a slot that moves within the list.
+    pthread_mutex_lock(&cpu->vm->tlb_lock);
+    for (unsigned i = 0; i < list->count; i++) {
+        BtRange *range = &cpu->range[list->slot[i]];
+        uint64_t around = BT_BIT(range->flags & BT_RANGE_PAGE_BITS) - 1;
+        uint64_t low = range->start & ~around, high = (range->start + range->whole - 1) | around;
+        if (range->length != 0 && (page < low || page > high)) {
+            list->slot[kept++] = list->slot[i];
+        } else {
+            empty(range);
+            range->listed &= ~list_bit(cpu, list);
+        }
+    }
+    list->count = kept;
+    pthread_mutex_unlock(&cpu->vm->tlb_lock);
+}
+
+void bt_range_drop_page(BtCpu *cpu, uint64_t page)
+{
+    drop_page(cpu, &cpu->mmu->local_ranges, page & PAGE_MASK);
+    drop_page(cpu, &cpu->mmu->global_ranges, page & PAGE_MASK);
+}
+
+static void drop_host_page(BtCpu *cpu, const BtRangeList *list, uintptr_t host)
+{
+    // The owner may be adding to the list: what it adds now it looks at again itself.
+    unsigned count = __atomic_load_n(&list->count, __ATOMIC_ACQUIRE);
+    for (unsigned i = 0; i < count; i++) {
+        BtRange *range = &cpu->range[__atomic_load_n(&list->slot[i], __ATOMIC_RELAXED)];
+        uintptr_t begin = range->start + range->addend;
+        if ((range->flags & BT_RANGE_WRITE) && host + PAGE > begin && host < begin + range->whole)
+            __atomic_store_n(&range->length, 0, __ATOMIC_SEQ_CST);
+    }
+}
+
+void bt_range_drop_host_page(BtCpu *cpu, const uint8_t *host)
+{
+    drop_host_page(cpu, &cpu->mmu->local_ranges, (uintptr_t)host);
+    drop_host_page(cpu, &cpu->mmu->global_ranges, (uintptr_t)host);
+}
+
+// ---- Runs ----
+
+void bt_range_init(BtCpu *cpu)
+{
+    cover_clear(&cpu->mmu->local_ranges);
+    cover_clear(&cpu->mmu->global_ranges);
+}
+
+// Where the page may be accessed in place: its host address; 0: not so.
+static uintptr_t plain_host(BtCpu *cpu, uint64_t physical, bool write)
+{
+    GuestPage page = guest_memory_page(cpu->config->memory, physical);
+    if (write && (page.host_write != page.host_read || page.dirty ||
+                  bt_vm_page_has_code(cpu->vm, physical)))
+        return 0;
+    return (uintptr_t)page.host_read;
+}
+
+// The run of one page.
+static bool probe(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Run *ret_run)
+{
+    BtWalk walk;
+    if (bt_mmu_is_watched(cpu, page) ||
+        !bt_walk_probe(cpu, page, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, mmu, &walk))
+        return false;
+    uint64_t physical = walk.physical & cpu->a20_mask;
+    uintptr_t host = plain_host(cpu, physical, write);
+    if (!host)
+        return false;
+    *ret_run = (Run){ page, page + PAGE - 1, host - page, walk.page_bits, walk.global };
+    if (walk.page_bits < REGION_BITS || cpu->a20_mask != UINT64_MAX)
+        return true;
+    // As much of a large page as is like this: at most the 2 MiB (4 MiB pages: the half) around.
+    bool plain = bt_vm_region_is_plain(cpu->vm, physical);
+    uint64_t low = page & ~(BT_BIT(REGION_BITS) - 1), high = low + BT_BIT(REGION_BITS) - 1;
+    if (plain && (!write || !bt_vm_region_has_code(cpu->vm, physical))) {
+        ret_run->start = low;
+        ret_run->end = high;
+        return true;
+    }
+    uint64_t to_physical = physical - page;
+    for (unsigned i = 0; i < RUN_PAGES && ret_run->start > low; i++) {
+        uint64_t next = ret_run->start - PAGE;
+        if (plain ? bt_vm_page_has_code(cpu->vm, next + to_physical)
+                  : plain_host(cpu, next + to_physical, write) != next + ret_run->addend)
+            break;
+        ret_run->start = next;
+    }
+    for (unsigned i = 0; i < RUN_PAGES && ret_run->end < high; i++) {
+        uint64_t next = ret_run->end + 1;
+        if (plain ? bt_vm_page_has_code(cpu->vm, next + to_physical)
+                  : plain_host(cpu, next + to_physical, write) != next + ret_run->addend)
+            break;
+        ret_run->end = next + PAGE - 1;
+    }
+    return true;
+}
+
+// Whether `b` continues `a` in host memory, with no hole of the linear space in between.
+static bool continues(const Run *a, const Run *b)
+{
+    return a->addend == b->addend && a->end + 1 == b->start && a->global == b->global &&
+           ((a->end ^ b->start) >> 47 == 0);
+}
+
+static bool grow(BtCpu *cpu, bool write, unsigned mmu, Run *run, bool up)
+{
+    if (up ? run->end == UINT64_MAX || (cpu->mode != BT_MODE_LONG && run->end >= UINT32_MAX)
+           : run->start == 0)
+        return false;
+    Run next;
+    if (!probe(cpu, (up ? run->end + 1 : run->start - PAGE), write, mmu, &next))
+        return false;
+    if (up ? !continues(run, &next) : !continues(&next, run))
+        return false;
+    run->page_bits = MAX(run->page_bits, next.page_bits);
+    if (up)
+        run->end = next.end;
+    else
+        run->start = next.start;
+    return true;
+}
+
+static bool find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write, Run *run)
+{
+    unsigned mmu = cpu->mmu_index;
+    if (mmu == BT_MMU_USER_ALIGNED)
+        return false;
+    // What SMAP forbids is not in this view, and so in no slot.
+    if (mmu == BT_MMU_SUPERVISOR_NO_SMAP)
+        mmu = BT_MMU_SUPERVISOR;
+    uint64_t last = linear + extent - 1;
+    if (last < linear || !probe(cpu, linear & PAGE_MASK, write, mmu, run))
+        return false;
+    for (unsigned i = 0; i < RUN_PAGES && grow(cpu, write, mmu, run, true); i++)
+        ;
+    if (last > run->end)
+        return false;
+    for (unsigned i = 0; i < RUN_PAGES && grow(cpu, write, mmu, run, false); i++)
+        ;
+    return true;
+}
+
+bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
+{
+    BtRange *range = &cpu->range[slot];
+    BtVm *vm = cpu->vm;
+    uint32_t protections = __atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST);
+    Run run;
+    empty(range);
+    if (!find_run(cpu, linear, extent, write, &run))
+        return false;
+    BtRangeList *list = run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
+    list_add(cpu, list, slot);
+    range->start = run.start;
+    range->whole = run.end - run.start + 1;
+    range->addend = run.addend;
+    range->flags = run.page_bits | (write ? BT_RANGE_WRITE : 0);
+    cover_add(list, &run);
+    __atomic_store_n(&range->length, range->whole - extent + 1, __ATOMIC_RELEASE);
+    if (!write)
+        return true;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST) == protections)
+        return true;
+    empty(range);
+    return false;
+}
