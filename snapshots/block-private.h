@@ -27,6 +27,13 @@ int block_file_open(const BlockOpen *options, uint64_t *ret_size, GError **error
 
 extern const BlockDriverOps block_raw_ops;
 extern const BlockDriverOps block_iso_ops;
+// snapshots/formats/image-block.c
+extern const BlockDriverOps block_qcow2_ops, block_vmdk_ops, block_vdi_ops, block_vhd_ops,
+    block_vhdx_ops;
 
 // The engine of a raw device.
 const char *block_raw_io_name(void *driver);
+int block_raw_descriptor(void *driver);
+
+// The descriptor of a raw device, which stays its own.
+int block_raw_fd(const BlockDevice *raw);

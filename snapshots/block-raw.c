@@ -99,3 +99,9 @@ const char *block_raw_io_name(void *driver)
     Raw *raw = driver;
     return raw->io.ops->name;
 }
+
+int block_raw_descriptor(void *driver)
+{
+    Raw *raw = driver;
+    return raw->fd;
+}

@@ -13,7 +13,10 @@
 // Sectors 0..16 of an optical medium: as much as a driver may look at to know its format.
 #define PROBE_SIZE (17 * 2048)
 
-static const BlockDriverOps *const drivers[] = { &block_raw_ops, &block_iso_ops };
+static const BlockDriverOps *const drivers[] = {
+    &block_raw_ops, &block_iso_ops, &block_qcow2_ops, &block_vmdk_ops,
+    &block_vdi_ops, &block_vhd_ops, &block_vhdx_ops,
+};
 
 struct BlockDevice {
     const BlockDriverOps *ops;
@@ -204,7 +207,7 @@ static const BlockDriverOps *driver_named(const char *name, GError **error)
             return drivers[i];
     }
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                "image format '%s' is unknown: use raw or iso", name);
+                "image format '%s' is unknown: use raw, iso, qcow2, vmdk, vdi, vhd or vhdx", name);
     return NULL;
 }
 
@@ -318,6 +321,11 @@ const char *block_io_name(const BlockDevice *block)
     while (block->next)
         block = block->next;
     return block_raw_io_name(block->driver);
+}
+
+int block_raw_fd(const BlockDevice *raw)
+{
+    return block_raw_descriptor(raw->driver);
 }
 
 int block_extents(BlockDevice *block, uint64_t offset, uint64_t length, BlockExtent *ret_extents,

@@ -37,6 +37,7 @@ LAYERS = [
                      "engine/char-stream.h", "engine/key-feeder.h", "engine/run-stats.h",
                      "data/dbus", "snapshots", "usb"]),
     ("snapshots/store", [BASE, LOOP, "snapshots"]),
+    ("snapshots/formats", [BASE, LOOP, "snapshots"]),
     ("snapshots", [BASE, LOOP]),
     ("usb", [BASE, LOOP, MEMORY, BUS]),
     ("appliances", [BASE, "engine/config", "snapshots"]),

@@ -461,7 +461,7 @@ static void test_refused_permission(void)
 static void test_refused_unknown_driver(void)
 {
     g_autofree char *path = make_image("driver.raw", 4096);
-    assert_path_refused(path, false, "vmdk9", G_IO_ERROR_NOT_SUPPORTED, "vmdk9|raw or iso");
+    assert_path_refused(path, false, "vmdk9", G_IO_ERROR_NOT_SUPPORTED, "vmdk9|raw, iso");
     block_close(open_image(path, false, BLOCK_IO_AUTO, NULL)); // no lock was left
 }
 
