@@ -98,6 +98,7 @@ static double measure(const VcpuBackendOps *ops)
 void vcpu_select_report(BackendReport report[BACKEND_COUNT], bool measure_too)
 {
     const VcpuBackendOps *const all[BACKEND_COUNT] = { &vcpu_backend_kvm,
+                                                       &vcpu_backend_translator,
                                                        &vcpu_backend_interpreter };
     for (unsigned i = 0; i < BACKEND_COUNT; i++) {
         report[i] = (BackendReport){ .ops = all[i], .reason = all[i]->probe() };
@@ -161,7 +162,7 @@ const VcpuBackendOps *vcpu_select(const char *name, char **ret_why, GError **err
         *ret_why = g_strdup_printf("%s was asked for", name);
     else
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "engine '%s' is not known; use auto, kvm or interpreter", name);
+                    "engine '%s' is not known; use auto, kvm, translator or interpreter", name);
     return ops;
 }
 

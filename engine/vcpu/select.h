@@ -11,15 +11,15 @@ typedef struct {
     double instructions_per_second; // of a calibrated loop, 0 where it was not measured
 } BackendReport;
 
-#define BACKEND_COUNT 2
+#define BACKEND_COUNT 3
 
 // Probes and, if asked, measures every backend (about 30 ms each), in order of preference.
 void vcpu_select_report(BackendReport report[BACKEND_COUNT], bool measure);
 void vcpu_select_clear(BackendReport report[BACKEND_COUNT]);
 
-// name: "auto", "kvm", "interpreter". ret_why: one sentence for the user, owned by the caller.
-// NULL and error (G_IO_ERROR_NOT_SUPPORTED, G_IO_ERROR_INVALID_ARGUMENT) where the named backend
-// cannot run or does not exist.
+// name: "auto", "kvm", "translator", "interpreter". ret_why: one sentence for the user, owned by
+// the caller. NULL and error (G_IO_ERROR_NOT_SUPPORTED, G_IO_ERROR_INVALID_ARGUMENT) where the
+// named backend cannot run or does not exist.
 const VcpuBackendOps *vcpu_select(const char *name, char **ret_why, GError **error);
 
 // The TSC rate for a machine on this backend, Hz.

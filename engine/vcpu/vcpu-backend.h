@@ -86,4 +86,5 @@ typedef struct {
 } VcpuBackendOps;
 
 extern const VcpuBackendOps vcpu_backend_interpreter;
+extern const VcpuBackendOps vcpu_backend_translator;
 extern const VcpuBackendOps vcpu_backend_kvm;

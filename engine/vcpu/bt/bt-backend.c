@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The interpreter as a backend: creation and destruction, events from other threads, statistics.
+// The interpreter and the translator as backends: creation and destruction, events from other
+// threads, statistics.
 // Running is bt-run.c's, the conversion of states bt-state.c's.
 #include "engine/vcpu/vcpu-backend.h"
 
 #include "engine/vcpu/bt/bt-mmu.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-state.h"
+#include "engine/vcpu/bt/translator/translator.h"
 
 #include <gio/gio.h>
 #include <sys/mman.h>
@@ -39,6 +41,14 @@ static BackendVm *backend_vm_create(const BackendVmConfig *config, GError **erro
     return (BackendVm *)vm;
 }
 
+static BackendVm *translator_vm_create(const BackendVmConfig *config, GError **error)
+{
+    BackendVm *vm = backend_vm_create(config, error);
+    if (vm)
+        to_vm(vm)->translates = true;
+    return vm;
+}
+
 static void backend_vm_destroy(BackendVm *backend)
 {
     BtVm *vm = to_vm(backend);
@@ -61,6 +71,7 @@ static void backend_vcpu_destroy(BackendVcpu *vcpu)
     pthread_mutex_unlock(&vm->tlb_lock);
     if (cpu->block_cache)
         bt_cache_destroy(cpu);
+    bt_translator_destroy(cpu);
     bt_simd_destroy(cpu);
     bt_mmu_destroy(cpu);
     munmap(cpu, sizeof *cpu);
@@ -92,6 +103,10 @@ static BackendVcpu *backend_vcpu_create(BackendVm *backend, unsigned index, GErr
         return NULL;
     }
     bt_cache_create(cpu);
+    if (vm->translates && !bt_translator_create(cpu, error)) {
+        backend_vcpu_destroy((BackendVcpu *)cpu);
+        return NULL;
+    }
     bt_fpu_reset(cpu);
     bt_state_reset_msrs(cpu);
 
@@ -189,22 +204,31 @@ static uint64_t backend_tsc(BackendVcpu *vcpu)
     return bt_tsc(to_cpu(vcpu));
 }
 
+#define SHARED_OPS                                                                                 \
+    .probe = backend_probe,                                                                        \
+    .features = cpuid_features_interpreter,                                                        \
+    .vm_destroy = backend_vm_destroy,                                                              \
+    .vcpu_create = backend_vcpu_create,                                                            \
+    .vcpu_destroy = backend_vcpu_destroy,                                                          \
+    .run = backend_run,                                                                            \
+    .run_some = backend_run_some,                                                                  \
+    .get_state = backend_get_state,                                                                \
+    .set_state = backend_set_state,                                                                \
+    .set_interrupt = backend_set_interrupt,                                                        \
+    .inject_nmi = backend_inject_nmi,                                                              \
+    .kick = backend_kick,                                                                          \
+    .set_a20 = backend_set_a20,                                                                    \
+    .stats = backend_stats,                                                                        \
+    .tsc = backend_tsc
+
 const VcpuBackendOps vcpu_backend_interpreter = {
     .name = "interpreter",
-    .probe = backend_probe,
-    .features = cpuid_features_interpreter,
     .vm_create = backend_vm_create,
-    .vm_destroy = backend_vm_destroy,
-    .vcpu_create = backend_vcpu_create,
-    .vcpu_destroy = backend_vcpu_destroy,
-    .run = backend_run,
-    .run_some = backend_run_some,
-    .get_state = backend_get_state,
-    .set_state = backend_set_state,
-    .set_interrupt = backend_set_interrupt,
-    .inject_nmi = backend_inject_nmi,
-    .kick = backend_kick,
-    .set_a20 = backend_set_a20,
-    .stats = backend_stats,
-    .tsc = backend_tsc,
+    SHARED_OPS,
+};
+
+const VcpuBackendOps vcpu_backend_translator = {
+    .name = "translator",
+    .vm_create = translator_vm_create,
+    SHARED_OPS,
 };

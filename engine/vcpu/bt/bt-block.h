@@ -21,6 +21,7 @@ struct BtBlock {
     BtBlock *next[2]; // last seen after it: fall through, taken
     uint64_t link_key[2];
     uint16_t count; // instructions
+    uint16_t entries; // under the translator: times that it ran, up to the option `hot`
     uint32_t generation; // of the first page, when it was decoded
     const uint32_t *generation_at; // that generation now
     BtBlock *hash_next;
@@ -43,7 +44,10 @@ enum { BT_EPOCH_SUPERVISOR, BT_EPOCH_USER };
 
 static inline void bt_chain_update_key(BtCpu *cpu)
 {
-    cpu->chain_key = (uint64_t)cpu->chain_epoch[cpu->cpl == 3] << 32 | cpu->mode_key;
+    uint64_t key = (uint64_t)cpu->chain_epoch[cpu->cpl == 3] << 32 | cpu->mode_key;
+    if (key != cpu->chain_key)
+        cpu->jump_salt = 0; // generated code finds nothing in its jump table
+    cpu->chain_key = key;
 }
 
 // Blocks of that epoch are looked up again before they follow one another. chain_key is never 0.

@@ -6,6 +6,7 @@
 #include "engine/vcpu/bt/bt-cache.h"
 #include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-parts.h"
+#include "engine/vcpu/bt/translator/translator.h"
 
 #include <sys/mman.h>
 
@@ -26,6 +27,8 @@ static void forget(BtCpu *cpu, BtCache *cache)
     cache->used = 0;
     cpu->link = NULL;
     cpu->block = NULL;
+    if (cpu->translator)
+        bt_translator_forget(cpu);
 }
 
 static bool generations_match(const BtBlock *block)
@@ -186,7 +189,8 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
     }
     if (!alone && block->cached) {
         note_place(block, token, cpu->chain_key);
-        *jump = block;
+        if (!cpu->translator) // which wants to see every entry
+            *jump = block;
     }
     return block;
 }

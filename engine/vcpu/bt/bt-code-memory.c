@@ -105,6 +105,11 @@ void *bt_code_memory_add(BtCodeMemory *memory, const uint8_t *code, size_t lengt
     return address;
 }
 
+BtCodeViews bt_code_memory_views(const BtCodeMemory *memory)
+{
+    return (BtCodeViews){memory->writable, memory->executable, memory->size};
+}
+
 void bt_code_memory_reset(BtCodeMemory *memory)
 {
     unsigned a, b, c, d;

@@ -17,5 +17,14 @@ void bt_code_memory_free(BtCodeMemory *memory); // NULL is allowed
 // to call, or NULL where the arena is full. Valid until the next reset.
 void *bt_code_memory_add(BtCodeMemory *memory, const uint8_t *code, size_t length);
 
+// The two views of the arena, for who lays out all of it by itself and never calls
+// bt_code_memory_add. Same bytes; code is written through `writable` and runs in `executable`.
+typedef struct {
+    uint8_t *writable;
+    const uint8_t *executable;
+    size_t size;
+} BtCodeViews;
+BtCodeViews bt_code_memory_views(const BtCodeMemory *memory);
+
 // Forgets everything: no pointer into the arena may be used again.
 void bt_code_memory_reset(BtCodeMemory *memory);

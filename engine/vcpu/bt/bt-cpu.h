@@ -25,6 +25,14 @@
 typedef struct BtVm BtVm;
 typedef struct BtBlock BtBlock;
 typedef struct BtCpu BtCpu;
+typedef struct BtTranslator BtTranslator;
+
+// The jump table of generated code (translator/unit.h): from RIP to code.
+#define BT_JUMP_BITS 12
+typedef struct {
+    uint64_t tag; // RIP xor cpu->jump_salt
+    const uint8_t *code;
+} BtJump;
 
 // Register numbers beyond the 16 of the architecture, for addressing without branches.
 enum {
@@ -188,6 +196,18 @@ struct BtCpu {
     uint32_t chain_epoch[2], chain_epoch_last; // bt-block.h
     void *simd_private; // bt-simd.c: compiled forms
     BtRange range[BT_RANGES]; // bt-range.h
+
+    // The translator (translator/unit.h); NULL in the interpreter. The rest is what generated code
+    // and its thunks use.
+    BtTranslator *translator;
+    BtCpu *self;
+    void *unit_stack;    // RSP while a unit runs
+    uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
+    uint64_t unit_target; // of an indirect call, while its stack access is checked
+    uint32_t unit_link;  // by which link the unit was left, 0: none
+    uint32_t unit_flags; // status flags across a check, in the form of flags_status
+    bool unit_continues; // the instruction that ran in C goes on behind itself
+    BtJump jump[1u << BT_JUMP_BITS];
 };
 
 // The next instruction of the block: a tail call where the compiler makes one (bt-interp.c checks

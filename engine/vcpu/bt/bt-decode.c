@@ -200,6 +200,21 @@ static void set_undecodable(const ZydisDecoder *decoder, const uint8_t *bytes, u
     memcpy(out->bytes, bytes, length);
 }
 
+bool bt_decode_operands(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
+                        unsigned available, BtDecoded *ret_decoded, bool *ret_known)
+{
+    const ZydisDecoder *decoder = choose_decoder(cpu, decoders);
+    ret_decoded->bytes = bytes;
+    ret_decoded->cpu = cpu;
+    if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, bytes, available, &ret_decoded->insn,
+                                           ret_decoded->operand)))
+        return false;
+    mend_base(ret_decoded);
+    *ret_known = mend_pause(decoder, ret_decoded) &&
+                 bt_decode_allowed(decoders, &ret_decoded->insn);
+    return true;
+}
+
 bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
                BtInsn *out)
 {

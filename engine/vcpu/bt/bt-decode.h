@@ -22,6 +22,11 @@ void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model);
 bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
                BtInsn *out);
 
+// As Zydis decodes it, for the CPU's present mode, its mistakes mended. False: no instruction, or
+// bytes are missing. *ret_known: the guest has it.
+bool bt_decode_operands(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
+                        unsigned available, BtDecoded *ret_decoded, bool *ret_known);
+
 // bt-decode-table.c: whether the guest's CPUID has what the instruction belongs to, and whether it
 // exists in the CPU's mode as this guest has it.
 bool bt_decode_allowed(const BtDecoders *decoders, const ZydisDecodedInstruction *insn);

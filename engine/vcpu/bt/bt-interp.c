@@ -7,6 +7,7 @@
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-parts.h"
+#include "engine/vcpu/bt/translator/translator.h"
 
 #include <glib.h>
 
@@ -151,8 +152,11 @@ static bool serve_requests(BtCpu *cpu)
     }
     if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
-        if (request & BT_REQUEST_CODE)
+        if (request & BT_REQUEST_CODE) {
             bt_mmu_renew_chains(cpu);
+            if (cpu->translator)
+                bt_translator_code_written(cpu);
+        }
     }
     if (cpu->wait_for_sipi) {
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
@@ -209,6 +213,12 @@ static void run_alone(BtCpu *cpu)
 
 static void run_next(BtCpu *cpu)
 {
+    if (cpu->translator) { // blocks do not follow one another: each time that one runs counts
+        if (!bt_translator_run(cpu))
+            run_block(cpu, bt_cache_find(cpu, false));
+        cpu->link = NULL;
+        return;
+    }
     BtBlock *block = bt_cache_find(cpu, false);
     // The block it came from is still there: giving up all blocks clears the link.
     BtBlock *from = cpu->link;
@@ -223,6 +233,8 @@ static void run_next(BtCpu *cpu)
 void bt_run(BtCpu *cpu)
 {
     cpu->exit = (VcpuExit){.reason = VCPU_EXIT_NONE};
+    if (cpu->translator)
+        bt_translator_begin(cpu);
     int why = _setjmp(cpu->leave);
     bool done = why && left_by_jump(cpu, (BtLeave)why);
     while (!done) {

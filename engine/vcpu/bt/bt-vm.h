@@ -23,6 +23,7 @@
 
 struct BtVm {
     BackendVmConfig config;
+    bool translates; // the backend is the translator
     BtCpu *cpu[BT_MAX_CPUS];
     unsigned cpu_count;
     uint64_t page_count;      // guest-physical pages below the map's limit that can hold RAM

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A unit in the making: the guest's instructions as decoded, and where its code goes. Shared by
+// form.c (which instructions, which flags are wanted), emit.c (the order of things) and the
+// emitters, which are asked in turn for the instructions that they know:
+//   emit-copy.c    anything that the host does the same way on mapped registers
+//   emit-stack.c   PUSH, POP, LEAVE
+//   emit-branch.c  near control transfers
+// An emitter returns false, having emitted nothing, for what is not its own; the rest is called
+// out. Accesses to guest memory all go through emit-memory.c.
+#pragma once
+
+#include "engine/vcpu/bt/translator/host.h"
+#include "engine/vcpu/bt/translator/unit.h"
+
+#define BT_STATUS_FLAGS 0x8d5u // CF PF AF ZF SF OF in RFLAGS
+
+// One guest instruction.
+typedef struct {
+    BtDecoded decoded;
+    int32_t rip;      // from the unit's
+    uint8_t memory;   // which operand is the memory operand that it accesses, 0xff: none
+    bool known;       // the guest has it
+    uint32_t reads_flags, writes_flags; // of BT_STATUS_FLAGS
+    bool flags_live;  // before it: code may not change flags
+    bool flags_live_after;
+    uint8_t *start;   // its code
+} BtGuestInsn;
+
+// What goes behind the unit's straight code.
+typedef struct {
+    uint8_t *distance_at; // of the jump that leads here
+    uint32_t site;        // BT_COLD_SITE: its index
+    bool address_known;   // T1 holds the linear address; else it is `address`
+    HostMemory address;
+    enum { BT_COLD_SITE, BT_COLD_LINK } kind;
+    uint64_t rip;         // BT_COLD_LINK: target
+    unsigned rest;        // instructions of the unit that do not run
+    bool poll;            // BT_COLD_LINK: at the entry: is never patched
+} BtCold;
+
+typedef struct {
+    BtCpu *cpu;
+    BtTranslator *t;
+    BtUnit *unit;
+    uint32_t unit_index;
+    HostCode code;
+    BtGuestInsn *insn; // [BT_UNIT_MAX]
+    unsigned count;
+    unsigned at; // the instruction that is emitted
+    BtCold cold[4 * BT_UNIT_MAX + 4];
+    unsigned colds;
+    uint16_t site_insn[4 * BT_UNIT_MAX]; // whose the unit's sites are
+    uint32_t first_site;
+    const BtDecoders *decoders;
+} BtDraft;
+
+static inline BtGuestInsn *bt_draft_insn(BtDraft *d)
+{
+    return &d->insn[d->at];
+}
+
+// Offset of a place in the code.
+static inline uint32_t bt_draft_offset(const BtDraft *d, const uint8_t *at)
+{
+    return (uint32_t)(at - d->t->writable);
+}
+
+static inline bool bt_draft_long(const BtDraft *d)
+{
+    return d->cpu->mode == BT_MODE_LONG;
+}
+
+static inline unsigned bt_draft_width(const BtDraft *d) // of addresses and the stack, bytes
+{
+    return bt_draft_long(d) ? 8 : 4;
+}
+
+// Host register of a guest's, or HOST_NONE where it is in BtCpu.gpr.
+static inline unsigned bt_host_of(unsigned guest)
+{
+    return guest == 4 ? HOST_GUEST_RSP : guest >= 12 ? HOST_NONE : guest;
+}
+
+#define BT_GPR_AT(guest) HOST_CPU_AT(offsetof(BtCpu, gpr) + 8 * (size_t)(guest))
+
+// The instruction's RIP, and the one behind it.
+static inline uint64_t bt_draft_rip(const BtDraft *d, const BtGuestInsn *g)
+{
+    uint64_t rip = d->unit->rip + (uint64_t)(int64_t)g->rip;
+    return bt_draft_long(d) ? rip : (uint32_t)rip;
+}
+
+static inline uint64_t bt_draft_next_rip(const BtDraft *d, const BtGuestInsn *g)
+{
+    uint64_t rip = bt_draft_rip(d, g) + g->decoded.insn.length;
+    return bt_draft_long(d) ? rip : (uint32_t)rip;
+}
+
+// ---- emit-memory.c ----
+
+typedef struct {
+    uint8_t base, index; // guest registers, BT_REG_ZERO where absent
+    uint8_t scale;       // shift
+    int64_t displacement;
+    uint8_t segment;     // VCPU_*; what its base is, the emitter knows
+    uint8_t address_size; // bytes: 4 or 8
+    uint8_t size;        // bytes of the access
+    bool write;
+} BtAccess;
+
+// The access of a decoded memory operand; false where this file cannot do it inline (the caller
+// calls the instruction out).
+bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned operand,
+                          BtAccess *ret_access);
+
+// Emits the check and the address; *ret_memory is where the host finds the bytes. It uses T2, and
+// T1 or a guest register; T3 is free behind it. Where the TLB has no fitting entry the code leaves
+// by a site, so nothing of the instruction may be committed before. Between bt_emit_flags_begin and
+// bt_emit_flags_end.
+void bt_emit_access(BtDraft *d, const BtAccess *access, HostMemory *ret_memory);
+
+// Around code that changes host flags: keeps the guest's where they are live. begin: uses T1.
+// end: uses the scratch register.
+void bt_emit_flags_begin(BtDraft *d);
+void bt_emit_flags_end(BtDraft *d, unsigned scratch);
+
+// A jump (its distance at `distance_at`) that leads to a site of the present instruction. address:
+// how to get the linear address, NULL where T1 holds it (or there is none).
+void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
+                  const HostMemory *address);
+
+// ---- emit-copy.c ----
+
+bool bt_emit_copy(BtDraft *d);
+// Whether the instruction is one of those that emit-copy.c knows (translated alike or not).
+bool bt_copy_known(const ZydisDecodedInstruction *insn);
+
+// ---- emit-stack.c, emit-branch.c ----
+
+bool bt_emit_stack(BtDraft *d);
+bool bt_emit_branch(BtDraft *d);
+// Whether the instruction ends the unit (form.c), and where a direct branch leads.
+typedef enum { BT_FLOW_NEXT, BT_FLOW_CONDITIONAL, BT_FLOW_JUMP, BT_FLOW_END } BtFlow;
+BtFlow bt_branch_flow(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_target);
+// Goes on at rip with the unit's present instruction done.
+void bt_emit_link(BtDraft *d, uint64_t rip);
+
+// ---- emit.c ----
+
+// Emits the whole unit; false where it does not fit.
+bool bt_emit_unit(BtDraft *d);
+// Runs the present instruction in C.
+void bt_emit_call_out(BtDraft *d);

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Accesses to guest memory in generated code: linear address, look-up in the software TLB, host
+// address. Everything that the TLB does not allow (a miss, MMIO, a page with code or a breakpoint,
+// an access over a page's end) leaves by a site (slow.c).
+//
+// The check is the second of bt-tlb.h: page and page crossing in one compare.
+#include "engine/vcpu/bt/translator/draft.h"
+
+#include "engine/vcpu/bt/bt-select.h"
+
+static bool flat(const BtDraft *d, unsigned segment)
+{
+    return d->unit->key >> (BT_KEY_FLAT_SHIFT + segment) & 1;
+}
+
+bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned operand,
+                          BtAccess *ret_access)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    const ZydisDecodedOperand *o = &g->decoded.operand[operand];
+    if (insn->address_width == 16 || o->size == 0 || o->size > 512 ||
+        o->mem.type != ZYDIS_MEMOP_TYPE_MEM)
+        return false;
+    BtInsn address = { .length = insn->length };
+    bt_select_memory(o, &address);
+    if (address.segment == VCPU_FS || address.segment == VCPU_GS) {
+        if (!bt_draft_long(d))
+            return false; // their limits
+    } else if (!flat(d, address.segment)) {
+        return false;
+    }
+    *ret_access = (BtAccess){
+        .base = address.base, .index = address.index, .scale = address.scale,
+        .displacement = address.displacement, .segment = address.segment,
+        .address_size = (uint8_t)(insn->address_width / 8), .size = (uint8_t)(o->size / 8),
+        .write = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE,
+    };
+    if (address.rip_relative) {
+        ret_access->base = BT_REG_ZERO;
+        ret_access->displacement =
+            (int64_t)(bt_draft_next_rip(d, g) + (uint64_t)o->mem.disp.value);
+    }
+    return true;
+}
+
+void bt_emit_flags_begin(BtDraft *d)
+{
+    if (!bt_draft_insn(d)->flags_live)
+        return;
+    HostCode *c = &d->code;
+    host_move(c, HOST_T1, HOST_RAX);
+    host_bytes(c, "\x9f\x0f\x90\xc0", 4); // lahf; seto al
+    host_store(c, 4, HOST_CPU(unit_flags), HOST_RAX);
+    host_move(c, HOST_RAX, HOST_T1);
+}
+
+void bt_emit_flags_end(BtDraft *d, unsigned scratch)
+{
+    if (!bt_draft_insn(d)->flags_live)
+        return;
+    HostCode *c = &d->code;
+    host_move(c, scratch, HOST_RAX);
+    host_load(c, 4, HOST_RAX, HOST_CPU(unit_flags));
+    host_bytes(c, "\x04\x7f\x9e", 3); // add al, 7fh; sahf
+    host_move(c, HOST_RAX, scratch);
+}
+
+void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
+                  const HostMemory *address)
+{
+    BtTranslator *t = d->t;
+    uint32_t index = t->sites++;
+    const BtGuestInsn *g = bt_draft_insn(d);
+    t->site[index] = (BtSite){
+        .unit = d->unit_index, .rip = g->rip, .retry = bt_draft_offset(d, g->start),
+        .before = (uint16_t)d->at, .size = (uint16_t)size,
+        .flags = (uint8_t)(flags | (g->flags_live ? BT_SITE_FLAGS_KEPT : 0)),
+    };
+    d->site_insn[index - d->first_site] = (uint16_t)d->at;
+    d->cold[d->colds++] = (BtCold){
+        .kind = BT_COLD_SITE, .distance_at = distance_at, .site = index,
+        .address_known = !address, .address = address ? *address : (HostMemory){ 0 },
+    };
+}
+
+// T1 = linear address.
+static void emit_linear(BtDraft *d, const BtAccess *a)
+{
+    HostCode *c = &d->code;
+    unsigned cut = bt_draft_long(d) && a->address_size == 8 ? 8 : 4;
+    if (a->base == BT_REG_ZERO && a->index == BT_REG_ZERO) {
+        uint64_t constant = (uint64_t)a->displacement;
+        host_load_constant(c, HOST_T1, cut == 8 ? constant : (uint32_t)constant);
+    } else {
+        HostMemory m = { .base = HOST_NONE, .index = HOST_NONE, .scale = a->scale,
+                         .displacement = (int32_t)a->displacement };
+        if (a->base != BT_REG_ZERO) {
+            m.base = (uint8_t)bt_host_of(a->base);
+            if (m.base == HOST_NONE) {
+                host_load(c, 8, HOST_T1, BT_GPR_AT(a->base));
+                m.base = HOST_T1;
+            }
+        }
+        if (a->index != BT_REG_ZERO) {
+            m.index = (uint8_t)bt_host_of(a->index);
+            if (m.index == HOST_NONE) {
+                host_load(c, 8, HOST_T2, BT_GPR_AT(a->index));
+                m.index = HOST_T2;
+            }
+        }
+        if (m.index == HOST_NONE && m.displacement == 0 && cut == 8)
+            host_move(c, HOST_T1, m.base);
+        else
+            host_lea(c, cut, HOST_T1, m);
+    }
+    if (a->segment == VCPU_FS || a->segment == VCPU_GS)
+        host_op_memory(c, bt_draft_long(d) ? 8 : 4, 0x03, HOST_T1, // add T1, [base]
+                       HOST_CPU_AT(offsetof(BtCpu, segment) +
+                                   a->segment * sizeof(BtSegment) + offsetof(BtSegment, base)));
+}
+
+// T2 = the entry for the linear address in T2.
+static void emit_entry(HostCode *c)
+{
+    host_shift(c, 8, 5, HOST_T2, 12 - BT_TLB_ENTRY_SHIFT);
+    host_alu_constant(c, 4, 4, HOST_T2, (BT_TLB_SIZE - 1) << BT_TLB_ENTRY_SHIFT);
+    host_op_memory(c, 8, 0x03, HOST_T2, HOST_CPU(data_tlb));
+}
+
+// T2 is the entry, `linear` a register with the address, which is lost. Jumps to the site, or
+// T2 = addend.
+static void emit_compare(BtDraft *d, const BtAccess *a, unsigned linear, const HostMemory *address)
+{
+    HostCode *c = &d->code;
+    size_t tag = a->write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
+    host_op_memory(c, 8, 0x33, linear, host_based(HOST_T2, (int32_t)tag)); // xor
+    host_alu_constant(c, 8, 7, linear, 4096 - a->size);
+    uint8_t *miss = host_jump_if(c, HOST_A);
+    bt_emit_site(d, miss, a->write ? BT_SITE_WRITE : BT_SITE_READ, a->size, address);
+    host_load(c, 8, HOST_T2, host_based(HOST_T2, (int32_t)offsetof(BtTlbEntry, addend)));
+}
+
+void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
+{
+    HostCode *c = &d->code;
+    unsigned base = a->base == BT_REG_ZERO ? HOST_NONE : bt_host_of(a->base);
+    bool simple = base != HOST_NONE && a->index == BT_REG_ZERO && bt_draft_long(d) &&
+                  a->address_size == 8 && a->segment != VCPU_FS && a->segment != VCPU_GS;
+    if (simple) {
+        HostMemory address = host_based(base, (int32_t)a->displacement);
+        if (address.displacement)
+            host_lea(c, 8, HOST_T1, address);
+        else
+            host_move(c, HOST_T1, base);
+        host_move(c, HOST_T2, HOST_T1);
+        emit_entry(c);
+        emit_compare(d, a, HOST_T1, &address);
+        *ret_memory = host_indexed(base, HOST_T2, address.displacement);
+        return;
+    }
+    emit_linear(d, a);
+    host_move(c, HOST_T2, HOST_T1);
+    host_move(c, HOST_T3, HOST_T1);
+    emit_entry(c);
+    emit_compare(d, a, HOST_T3, NULL);
+    *ret_memory = host_indexed(HOST_T1, HOST_T2, 0);
+}

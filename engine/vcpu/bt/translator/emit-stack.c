@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// PUSH, POP and LEAVE on a flat stack as wide as the mode. The access comes before RSP changes, so
+// that a fault finds it as it was.
+#include "engine/vcpu/bt/translator/draft.h"
+
+#include "engine/vcpu/bt/bt-select.h"
+
+static bool stack_is_plain(const BtDraft *d)
+{
+    return d->cpu->stack_bits == 8 * bt_draft_width(d) &&
+           (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_SS) & 1);
+}
+
+static BtAccess stack_access(const BtDraft *d, unsigned base, int displacement, unsigned size,
+                             bool write)
+{
+    return (BtAccess){ .base = (uint8_t)base, .index = BT_REG_ZERO, .displacement = displacement,
+                       .segment = VCPU_SS, .address_size = (uint8_t)bt_draft_width(d),
+                       .size = (uint8_t)size, .write = write };
+}
+
+static void move_stack(BtDraft *d, int by)
+{
+    host_lea(&d->code, bt_draft_width(d), HOST_GUEST_RSP, host_based(HOST_GUEST_RSP, by));
+}
+
+static bool emit_push(BtDraft *d)
+{
+    const BtGuestInsn *g = bt_draft_insn(d);
+    const ZydisDecodedOperand *o = &g->decoded.operand[0];
+    HostCode *c = &d->code;
+    unsigned size = g->decoded.insn.operand_width / 8;
+    int guest = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? bt_general_register(o->reg.value) : -1;
+    bool memory = o->type == ZYDIS_OPERAND_TYPE_MEMORY;
+    BtAccess source;
+    if (guest < 0 && !memory && o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        return false;
+    // Two accesses leave T3 alone only where the second has the short form.
+    if (memory && (!bt_draft_long(d) || !bt_access_of_operand(d, g, 0, &source)))
+        return false;
+
+    HostMemory at;
+    bt_emit_flags_begin(d);
+    if (memory) {
+        bt_emit_access(d, &source, &at);
+        host_load(c, size, HOST_T3, at);
+    }
+    BtAccess access = stack_access(d, VCPU_RSP, -(int)size, size, true);
+    bt_emit_access(d, &access, &at);
+    bt_emit_flags_end(d, memory ? HOST_T1 : HOST_T3);
+    if (memory) {
+        host_store(c, size, at, HOST_T3);
+    } else if (guest >= 0) {
+        unsigned from = bt_host_of((unsigned)guest);
+        if (from == HOST_NONE) {
+            from = HOST_T3;
+            host_load(c, 8, from, BT_GPR_AT(guest));
+        }
+        host_store(c, size, at, from);
+    } else {
+        host_op_memory(c, size, 0xc7, 0, at);
+        uint32_t value = (uint32_t)o->imm.value.u;
+        host_bytes(c, &value, size == 2 ? 2 : 4);
+    }
+    move_stack(d, -(int)size);
+    return true;
+}
+
+static bool emit_pop(BtDraft *d)
+{
+    const BtGuestInsn *g = bt_draft_insn(d);
+    const ZydisDecodedOperand *o = &g->decoded.operand[0];
+    HostCode *c = &d->code;
+    unsigned size = g->decoded.insn.operand_width / 8;
+    int guest = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? bt_general_register(o->reg.value) : -1;
+    if (guest < 0 || (guest == VCPU_RSP && size == 2))
+        return false;
+    HostMemory at;
+    BtAccess access = stack_access(d, VCPU_RSP, 0, size, false);
+    bt_emit_flags_begin(d);
+    bt_emit_access(d, &access, &at);
+    bt_emit_flags_end(d, HOST_T3);
+    unsigned to = bt_host_of((unsigned)guest);
+    if (to == HOST_NONE) {
+        host_load(c, size, HOST_T3, at);
+        host_store(c, size == 2 ? 2 : 8, BT_GPR_AT(guest), HOST_T3);
+    } else {
+        host_load(c, size, to, at);
+    }
+    if (guest != VCPU_RSP)
+        move_stack(d, (int)size);
+    return true;
+}
+
+static bool emit_leave(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    unsigned size = bt_draft_width(d);
+    if (bt_draft_insn(d)->decoded.insn.operand_width != 8 * size)
+        return false;
+    HostMemory at;
+    BtAccess access = stack_access(d, VCPU_RBP, 0, size, false);
+    bt_emit_flags_begin(d);
+    bt_emit_access(d, &access, &at);
+    bt_emit_flags_end(d, HOST_T3);
+    host_load(c, size, HOST_T3, at);
+    host_lea(c, size, HOST_GUEST_RSP, host_based(HOST_RBP, (int)size));
+    host_op_registers(c, size, 0x89, HOST_T3, HOST_RBP);
+    return true;
+}
+
+bool bt_emit_stack(BtDraft *d)
+{
+    if (!stack_is_plain(d))
+        return false;
+    switch (bt_draft_insn(d)->decoded.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH: return emit_push(d);
+    case ZYDIS_MNEMONIC_POP: return emit_pop(d);
+    case ZYDIS_MNEMONIC_LEAVE: return emit_leave(d);
+    default: return false;
+    }
+}

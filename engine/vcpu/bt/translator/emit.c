@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A unit's code from its first byte to its last: entry, the instructions in their order, then what
+// is rarely run: guards of links, stubs that leave, calls of C.
+#include "engine/vcpu/bt/translator/draft.h"
+
+// instructions += by, flags as they were.
+static void emit_count_quietly(BtDraft *d, int by)
+{
+    HostCode *c = &d->code;
+    host_load(c, 8, HOST_T1, HOST_CPU(instructions));
+    host_lea(c, 8, HOST_T1, host_based(HOST_T1, by));
+    host_store(c, 8, HOST_CPU(instructions), HOST_T1);
+}
+
+static void emit_count(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    if (d->insn[0].flags_live) {
+        emit_count_quietly(d, (int)d->count);
+        return;
+    }
+    host_op_memory(c, 8, 0x83, 0, HOST_CPU(instructions)); // add [instructions], count
+    host_byte(c, d->count);
+}
+
+_Static_assert(BT_UNIT_MAX < 128, "emit_count");
+
+// Leaves where a request waits that can be served.
+static void emit_poll(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    uint8_t *leave;
+    if (d->t->options.poll_always) {
+        leave = host_jump(c);
+    } else if (!d->insn[0].flags_live) {
+        host_load(c, 4, HOST_T1, HOST_CPU(request_mask));
+        host_op_memory(c, 4, 0x85, HOST_T1, HOST_CPU(request)); // test [request], T1
+        leave = host_jump_if(c, HOST_NE);
+    } else {
+        host_move(c, HOST_T1, HOST_RCX);
+        host_load(c, 4, HOST_RCX, HOST_CPU(request));
+        if (d->t->bmi2) { // else it leaves for every request, and comes back
+            host_bytes(c, "\x65\xc4\xe2\x72\xf5\x0c\x25", 7); // pext ecx, ecx, gs:[request_mask]
+            host_32(c, offsetof(BtCpu, request_mask));
+        }
+        uint8_t *none = host_skip_if_rcx_zero(c);
+        host_move(c, HOST_RCX, HOST_T1);
+        leave = host_jump(c);
+        host_skip_end(c, none);
+        host_move(c, HOST_RCX, HOST_T1);
+    }
+    d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_LINK, .distance_at = leave,
+                                    .rip = d->unit->rip, .poll = true };
+}
+
+void bt_emit_call_out(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    const BtGuestInsn *g = bt_draft_insn(d);
+    BtCallOut *call_out = bt_call_out_new(d->cpu, d->decoders, g->decoded.bytes,
+                                          g->decoded.insn.length, bt_draft_rip(d, g));
+    if (!call_out) {
+        c->full = true;
+        return;
+    }
+    call_out->rest = d->count - d->at - 1;
+    host_load_constant(c, HOST_T1, (uintptr_t)call_out);
+    host_reach(host_call(c), d->t->writable + d->t->call_out);
+}
+
+// ---- Behind the straight code ----
+
+static void emit_leave_by(BtDraft *d, uint32_t link)
+{
+    HostCode *c = &d->code;
+    host_load_constant(c, HOST_T2, link);
+    host_reach(host_jump(c), d->t->writable + d->t->leave);
+}
+
+static bool in_unit_page(const BtDraft *d, uint64_t rip)
+{
+    uint64_t linear = d->unit->linear + (rip - d->unit->rip);
+    if (!bt_draft_long(d))
+        linear = (uint32_t)linear;
+    return linear >> 12 == d->unit->linear >> 12;
+}
+
+// Goes to the stub where the epoch is not the one that the link was made in. Keeps flags.
+static void emit_guard(BtDraft *d, BtLink *link, uint8_t **ret_stale)
+{
+    HostCode *c = &d->code;
+    host_move(c, HOST_T1, HOST_RCX);
+    host_load(c, 4, HOST_RCX, HOST_CPU_AT(offsetof(BtCpu, chain_key) + 4));
+    host_bytes(c, "\x8d\x89", 2); // lea ecx, [rcx - epoch]
+    link->guard = bt_draft_offset(d, c->at);
+    host_32(c, 0);
+    uint8_t *fresh = host_skip_if_rcx_zero(c);
+    host_move(c, HOST_RCX, HOST_T1);
+    *ret_stale = host_jump(c);
+    host_skip_end(c, fresh);
+    host_move(c, HOST_RCX, HOST_T1);
+}
+
+static void emit_cold_link(BtDraft *d, const BtCold *cold)
+{
+    HostCode *c = &d->code;
+    uint32_t index = d->t->links++;
+    BtLink *link = &d->t->link[index];
+    *link = (BtLink){ .rip = cold->rip, .unit = d->unit_index,
+                      .backward = cold->rip <= bt_draft_rip(d, &d->insn[d->count - 1]) };
+    bool crosses = !in_unit_page(d, cold->rip);
+    uint8_t *stale = NULL;
+    host_reach(cold->distance_at, c->at);
+    if (cold->poll) {
+        // Not patched.
+    } else if (cold->rest == 0 && !crosses) {
+        link->distance = bt_draft_offset(d, cold->distance_at);
+    } else {
+        if (cold->rest)
+            emit_count_quietly(d, -(int)cold->rest);
+        if (crosses)
+            emit_guard(d, link, &stale);
+        uint8_t *distance_at = host_jump(c);
+        link->distance = bt_draft_offset(d, distance_at);
+        if (c->full)
+            return;
+        host_reach(distance_at, c->at);
+    }
+    if (stale && !c->full)
+        host_reach(stale, c->at);
+    link->stub = bt_draft_offset(d, c->at);
+    emit_leave_by(d, index);
+}
+
+static void emit_cold_site(BtDraft *d, const BtCold *cold)
+{
+    HostCode *c = &d->code;
+    host_reach(cold->distance_at, c->at);
+    if (!cold->address_known)
+        host_lea(c, 8, HOST_T1, cold->address);
+    host_reach(host_call(c), d->t->writable + d->t->slow);
+    host_32(c, cold->site);
+}
+
+static void emit_insn(BtDraft *d)
+{
+    BtGuestInsn *g = bt_draft_insn(d);
+    g->start = d->code.at;
+    if (!g->known || !(bt_emit_copy(d) || bt_emit_stack(d) || bt_emit_branch(d)))
+        bt_emit_call_out(d);
+}
+
+bool bt_emit_unit(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    BtTranslator *t = d->t;
+    d->unit->entry = bt_draft_offset(d, c->at);
+    emit_poll(d);
+    d->unit->forward = bt_draft_offset(d, c->at);
+    emit_count(d);
+    for (d->at = 0; d->at < d->count; d->at++)
+        emit_insn(d);
+    const uint8_t *end = c->at;
+    const BtGuestInsn *last = &d->insn[d->count - 1];
+    d->at = d->count - 1;
+    uint64_t target;
+    BtFlow flow = bt_branch_flow(d, last, &target);
+    if (flow == BT_FLOW_NEXT || flow == BT_FLOW_CONDITIONAL)
+        bt_emit_link(d, bt_draft_next_rip(d, last));
+    for (uint32_t i = d->first_site; i < t->sites; i++) {
+        unsigned insn = d->site_insn[i - d->first_site];
+        const uint8_t *next = insn + 1 < d->count ? d->insn[insn + 1].start : end;
+        t->site[i].next = bt_draft_offset(d, next);
+    }
+    for (unsigned i = 0; i < d->colds && !c->full; i++) {
+        if (d->cold[i].kind == BT_COLD_SITE)
+            emit_cold_site(d, &d->cold[i]);
+        else
+            emit_cold_link(d, &d->cold[i]);
+    }
+    return !c->full;
+}

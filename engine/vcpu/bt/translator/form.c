@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Forming a unit: which instructions belong to it, and which of the guest's flags are wanted where.
+//
+// Flags: guest and host have the same ones, so they stay in the host's flags register from
+// instruction to instruction. A memory check changes them; where the guest may still read them
+// (flags_live) the check keeps them. Backward over the unit: an instruction wants what it reads and
+// what is wanted behind it less what it writes; every way out wants all.
+#include "engine/vcpu/bt/translator/draft.h"
+
+#include "engine/vcpu/bt/bt-cache.h"
+#include "engine/vcpu/bt/bt-memory.h"
+
+typedef struct {
+    BtDraft draft;
+    BtGuestInsn insn[BT_UNIT_MAX];
+    uint8_t page[0x1000];
+    uint64_t seen[0x1000 / 64]; // offsets where an instruction of the unit begins
+} Work;
+
+static bool count_may_be_zero(const BtDecoded *decoded)
+{
+    const ZydisDecodedInstruction *insn = &decoded->insn;
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD: case ZYDIS_MNEMONIC_SHRD:
+        break;
+    default:
+        return false;
+    }
+    const ZydisDecodedOperand *count = &decoded->operand[insn->operand_count_visible - 1];
+    if (count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        return true;
+    unsigned mask = insn->operand_width == 64 ? 63 : 31;
+    // Of 8 and 16 bits a rotation by a multiple of the width is one by nothing.
+    return (count->imm.value.u & mask) == 0 || insn->operand_width < 32;
+}
+
+static bool clears_auxiliary(ZydisMnemonic mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_AND || mnemonic == ZYDIS_MNEMONIC_OR ||
+           mnemonic == ZYDIS_MNEMONIC_XOR || mnemonic == ZYDIS_MNEMONIC_TEST;
+}
+
+static void note_flags(BtGuestInsn *g)
+{
+    const ZydisAccessedFlags *flags = g->decoded.insn.cpu_flags;
+    g->reads_flags = g->writes_flags = 0;
+    if (!flags)
+        return;
+    g->reads_flags = flags->tested & BT_STATUS_FLAGS;
+    g->writes_flags = (flags->modified | flags->set_0 | flags->set_1) & BT_STATUS_FLAGS;
+    // A flag that the manual calls undefined may also stay what it was.
+    if (clears_auxiliary(g->decoded.insn.mnemonic))
+        g->writes_flags |= flags->undefined & BT_STATUS_FLAGS;
+    if (count_may_be_zero(&g->decoded))
+        g->writes_flags = 0;
+}
+
+static void note_memory(BtGuestInsn *g)
+{
+    g->memory = 0xff;
+    for (unsigned i = 0; i < g->decoded.insn.operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &g->decoded.operand[i];
+        if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.type == ZYDIS_MEMOP_TYPE_MEM &&
+            g->decoded.insn.mnemonic != ZYDIS_MNEMONIC_NOP)
+            g->memory = (uint8_t)i;
+    }
+}
+
+static bool is_stack(ZydisMnemonic mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_PUSH || mnemonic == ZYDIS_MNEMONIC_POP ||
+           mnemonic == ZYDIS_MNEMONIC_LEAVE;
+}
+
+// Whether the interpreter's handler may change what the unit depends on.
+static bool ends_unit(BtDraft *d, const BtGuestInsn *g)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    if (g->known && (bt_copy_known(insn) || is_stack(insn->mnemonic))) {
+        // MOV and POP to segment, control and debug registers are in the same mnemonics.
+        if (insn->mnemonic != ZYDIS_MNEMONIC_MOV && insn->mnemonic != ZYDIS_MNEMONIC_POP)
+            return false;
+    }
+    BtInsn out = { .offset = 0 };
+    if (!bt_decode(d->cpu, d->decoders, g->decoded.bytes, insn->length, &out))
+        return true;
+    return out.flags & BT_INSN_ENDS_BLOCK;
+}
+
+static void take_instructions(BtDraft *d, Work *work, unsigned offset)
+{
+    uint64_t base = d->unit->physical & 0xfff;
+    uint64_t limit = bt_draft_long(d) ? UINT64_MAX
+                                      : MIN(d->cpu->segment[VCPU_CS].limit, d->cpu->rip_mask);
+    unsigned low = offset, high = offset;
+    while (d->count < d->t->options.insns) {
+        BtGuestInsn *g = &d->insn[d->count];
+        g->rip = (int32_t)offset - (int32_t)base;
+        if (offset >= 0x1000 || (work->seen[offset / 64] >> (offset % 64) & 1) ||
+            !bt_decode_operands(d->cpu, d->decoders, work->page + offset,
+                                MIN(0x1000 - offset, 15u), &g->decoded, &g->known))
+            return;
+        uint64_t rip = bt_draft_rip(d, g);
+        unsigned length = g->decoded.insn.length;
+        if (rip > limit || limit - rip < length - 1)
+            return;
+        work->seen[offset / 64] |= UINT64_C(1) << (offset % 64);
+        note_flags(g);
+        note_memory(g);
+        d->count++;
+        low = MIN(low, offset);
+        high = MAX(high, offset + length);
+        d->unit->low = (uint16_t)low;
+        d->unit->size = (uint16_t)(high - low);
+        uint64_t target;
+        switch (bt_branch_flow(d, g, &target)) {
+        case BT_FLOW_END:
+            return;
+        case BT_FLOW_JUMP:
+            // Within the page, where the segment's base is the same for all of it.
+            if (target - rip + offset >= 0x1000)
+                return;
+            offset = (unsigned)(target - rip + offset);
+            continue;
+        case BT_FLOW_CONDITIONAL:
+            break;
+        case BT_FLOW_NEXT:
+            if (ends_unit(d, g))
+                return;
+            break;
+        }
+        offset += length;
+    }
+}
+
+static bool runs_inline(const BtGuestInsn *g)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    return g->known && (bt_copy_known(insn) || is_stack(insn->mnemonic));
+}
+
+static void find_live_flags(BtDraft *d)
+{
+    uint32_t live = BT_STATUS_FLAGS;
+    bool exact = d->t->options.exact_flags;
+    for (unsigned i = d->count; i-- > 0;) {
+        BtGuestInsn *g = &d->insn[i];
+        uint64_t target;
+        BtFlow flow = bt_branch_flow(d, g, &target);
+        g->flags_live_after = live || exact;
+        if (flow == BT_FLOW_JUMP)
+            ; // nothing
+        else if (flow == BT_FLOW_NEXT && runs_inline(g))
+            live = g->reads_flags | (live & ~g->writes_flags);
+        else
+            live = BT_STATUS_FLAGS;
+        g->flags_live = live || exact;
+    }
+}
+
+static int compare_runs(const void *a, const void *b)
+{
+    return ((const BtUnitRun *)a)->offset - ((const BtUnitRun *)b)->offset;
+}
+
+// Which bytes of the page the unit is made from, and a copy of them.
+static bool note_bytes(BtDraft *d, const Work *work)
+{
+    BtUnit *unit = d->unit;
+    BtUnitRun run[BT_UNIT_MAX];
+    unsigned runs = 0;
+    for (unsigned i = 0; i < d->count; i++) {
+        unsigned offset = (unsigned)((int32_t)(unit->physical & 0xfff) + d->insn[i].rip);
+        run[i] = (BtUnitRun){ (uint16_t)offset, d->insn[i].decoded.insn.length };
+    }
+    qsort(run, d->count, sizeof *run, compare_runs);
+    for (unsigned i = 1; i < d->count; i++) {
+        if (run[i].offset == run[runs].offset + run[runs].size)
+            run[runs].size += run[i].size;
+        else
+            run[++runs] = run[i];
+    }
+    unit->runs = (uint16_t)(runs + 1);
+    unit->bytes = bt_units_data(d->t, unit->size, 1);
+    unit->run = bt_units_data(d->t, unit->runs * sizeof *run, 2);
+    if (!unit->bytes || !unit->run)
+        return false;
+    memcpy(unit->bytes, work->page + unit->low, unit->size);
+    memcpy(unit->run, run, unit->runs * sizeof *run);
+    return true;
+}
+
+BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, uint64_t physical,
+                     const uint8_t *host)
+{
+    if (!host || physical >> 12 >= cpu->vm->page_count || cpu->code_bits == 16)
+        return NULL;
+    g_autofree Work *work = g_new(Work, 1);
+    memset(work->seen, 0, sizeof work->seen);
+    BtDraft *d = &work->draft;
+    BtTranslator *t = cpu->translator;
+    BtUnit *unit = bt_units_begin(cpu);
+    *unit = (BtUnit){ .rip = cpu->rip, .linear = linear, .physical = physical,
+                      .key = cpu->mode_key, .limit = cpu->segment[VCPU_CS].limit };
+    d->cpu = cpu;
+    d->t = t;
+    d->unit = unit;
+    d->unit_index = (uint32_t)(unit - t->unit);
+    d->insn = work->insn;
+    d->count = d->at = d->colds = 0;
+    d->first_site = t->sites;
+    d->decoders = decoders;
+    d->code = (HostCode){ t->writable + t->used, t->writable + t->size, false };
+
+    memcpy(work->page, host, sizeof work->page);
+    take_instructions(d, work, physical & 0xfff);
+    unit->count = (uint16_t)d->count;
+    unit->generation_at = &cpu->vm->code_generation[physical >> 12];
+    if (d->count == 0 || !note_bytes(d, work) || !bt_units_protect(cpu, unit, host))
+        return NULL;
+    find_live_flags(d);
+    if (!bt_emit_unit(d))
+        return NULL;
+    t->used = (bt_draft_offset(d, d->code.at) + 15) & ~15u;
+    bt_units_add(cpu, unit);
+    return unit;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What generated code calls C for. Registers and flags are in BtCpu here, as they are before the
+// instruction in question, so that the interpreter's handler can run it, fault, or leave.
+//
+// cpu->instructions counts the whole unit from its entry on; what is not run is taken off before
+// anything can leave by longjmp.
+#include "engine/vcpu/bt/translator/unit.h"
+
+#include "engine/vcpu/bt/bt-cache.h"
+#include "engine/vcpu/bt/bt-mmu.h"
+
+#include <stddef.h>
+
+_Static_assert(offsetof(BtCallOut, insn) == offsetof(BtCallOut, block) + offsetof(BtBlock, insn),
+               "insn[] is where the block has its instructions");
+
+// Behind the instruction of a call-out.
+static void go_on(BtCpu *cpu, const BtInsn *insn)
+{
+    cpu->rip = bt_next_rip(cpu, insn);
+    cpu->unit_continues = true;
+#if !BT_TAIL_CALLS
+    cpu->next = NULL;
+#endif
+}
+
+BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
+                           unsigned length, uint64_t rip)
+{
+    static const uint32_t no_generation;
+    BtCallOut *out = bt_units_data(cpu->translator, sizeof *out, 64);
+    if (!out)
+        return NULL;
+    memset(out, 0, sizeof *out);
+    BtInsn *insn = out->block.insn;
+    bt_decode(cpu, decoders, bytes, length, insn);
+    out->rip = rip;
+    out->block.count = 1;
+    out->block.size = insn->length;
+    out->block.generation_at = out->block.generation_second_at = &no_generation;
+    insn[1].handler = go_on;
+    insn[1].offset = insn->length;
+    return out;
+}
+
+static void run(BtCpu *cpu, BtCallOut *out)
+{
+    cpu->block = &out->block;
+    cpu->block_rip = out->rip;
+    cpu->unit_continues = false;
+    const BtInsn *insn = out->block.insn;
+#if BT_TAIL_CALLS
+    insn->handler(cpu, insn);
+#else
+    do {
+        cpu->next = NULL;
+        insn->handler(cpu, insn);
+        insn = cpu->next;
+    } while (insn);
+#endif
+    cpu->block = NULL;
+    cpu->insn = NULL;
+    cpu->link = NULL;
+}
+
+// The unit may go on behind an instruction that ran in C: it did not transfer control, and no code
+// was written, which this unit's might be.
+static bool may_go_on(const BtCpu *cpu, const BtInsn *insn)
+{
+    return cpu->unit_continues && !(insn->flags & BT_INSN_ENDS_BLOCK) &&
+           !(__atomic_load_n(&cpu->request, __ATOMIC_ACQUIRE) &
+             (BT_REQUEST_CODE | BT_REQUEST_STEP | BT_REQUEST_SHADOW));
+}
+
+bool bt_unit_call_out(BtCpu *cpu, BtCallOut *out)
+{
+    cpu->instructions -= out->rest;
+    run(cpu, out);
+    if (!may_go_on(cpu, out->block.insn))
+        return false;
+    cpu->instructions += out->rest;
+    return true;
+}
+
+// ---- Sites ----
+
+static bool canonical(uint64_t linear)
+{
+    return (uint64_t)(((int64_t)linear >> 47) + 1) <= 1;
+}
+
+// Fills the TLB for the access; true where generated code will hit now. May raise.
+static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
+{
+    if (!(site->flags & (BT_SITE_READ | BT_SITE_WRITE)) || cpu->mmu_index == BT_MMU_USER_ALIGNED ||
+        !canonical(linear) || (linear & 0xfff) + site->size > 0x1000)
+        return false;
+    bool write = site->flags & BT_SITE_WRITE;
+    bt_mmu_note(cpu, linear, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
+    const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, linear);
+    uint64_t tag = write ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
+    return tag == (linear & ~UINT64_C(0xfff));
+}
+
+static BtCallOut *decode_site(BtCpu *cpu, uint32_t index, const BtUnit *unit, uint64_t rip)
+{
+    BtTranslator *t = cpu->translator;
+    BtCallOut **slot = &t->slow_cache[index % BT_SLOW_CACHE];
+    if (*slot && (*slot)->site == index)
+        return *slot;
+    const BtCache *cache = cpu->block_cache;
+    unsigned offset = (unsigned)((unit->physical & 0xfff) + (rip - unit->rip)) & 0xfff;
+    unsigned at = offset - unit->low;
+    BtCallOut *out = bt_call_out_new(cpu, &cache->decoders, unit->bytes + at,
+                                     MIN(unit->size - at, 15u), rip);
+    if (out) {
+        out->site = index;
+        *slot = out;
+    }
+    return out;
+}
+
+const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
+{
+    BtTranslator *t = cpu->translator;
+    const BtSite site = t->site[index];
+    const BtUnit *unit = &t->unit[site.unit];
+    if (site.flags & BT_SITE_FLAGS_KEPT)
+        cpu->flags_status = (uint16_t)cpu->unit_flags;
+    uint64_t rip = (unit->rip + (uint64_t)(int64_t)site.rip) & cpu->rip_mask;
+    unsigned rest = unit->count - site.before - 1u;
+    cpu->rip = rip;
+    cpu->instructions -= rest + 1;
+    if (refill(cpu, &site, linear)) {
+        cpu->instructions += rest + 1;
+        return t->executable + site.retry;
+    }
+    BtCallOut *out = decode_site(cpu, index, unit, rip);
+    if (!out) { // no room: the interpreter runs it from the run loop
+        cpu->alone = true;
+        return NULL;
+    }
+    cpu->instructions++;
+    run(cpu, out);
+    if (!may_go_on(cpu, out->block.insn))
+        return NULL;
+    cpu->instructions += rest;
+    return t->executable + site.next;
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The code between C and units: entering, leaving, and calling C out of the middle of a unit. Made
+// once at the beginning of the code memory.
+#include "engine/vcpu/bt/translator/draft.h"
+
+// Guest registers that live in host registers.
+static const uint8_t resident[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
+
+static void spill(HostCode *c)
+{
+    for (unsigned i = 0; i < sizeof resident; i++)
+        host_store(c, 8, BT_GPR_AT(resident[i]), bt_host_of(resident[i]));
+    host_bytes(c, "\x9f\x0f\x90\xc0", 4); // lahf; seto al: the form of bt-flags.h
+    host_store(c, 2, HOST_CPU(flags_status), HOST_RAX);
+}
+
+static void reload(HostCode *c)
+{
+    host_op_memory(c, 4, 0x0fb7, HOST_RAX, HOST_CPU(flags_status)); // movzx eax, word
+    host_bytes(c, "\x04\x7f\x9e", 3);                                // add al, 7fh; sahf
+    for (unsigned i = 0; i < sizeof resident; i++)
+        host_load(c, 8, bt_host_of(resident[i]), BT_GPR_AT(resident[i]));
+}
+
+static void call_c(HostCode *c, uintptr_t function)
+{
+    host_load_constant(c, HOST_RAX, function);
+    host_bytes(c, "\xff\xd0", 2);
+}
+
+// Back to who called `enter`.
+static void epilogue(HostCode *c)
+{
+    host_load(c, 8, HOST_RSP, HOST_CPU(unit_stack));
+    host_alu_constant(c, 8, 0, HOST_RSP, 8);
+    host_bytes(c, "\x41\x5f\x41\x5e\x41\x5d\x41\x5c\x5d\x5b\xc3", 11); // pop r15..r12, rbp, rbx
+}
+
+static void leave_without_link(HostCode *c)
+{
+    host_op_memory(c, 4, 0xc7, 0, HOST_CPU(unit_link)); // mov dword, 0
+    host_32(c, 0);
+    epilogue(c);
+}
+
+static uint32_t here(const BtTranslator *t, const HostCode *c)
+{
+    return (uint32_t)(c->at - t->writable);
+}
+
+// void enter(const uint8_t *code)
+static void emit_enter(HostCode *c)
+{
+    host_bytes(c, "\x53\x55\x41\x54\x41\x55\x41\x56\x41\x57", 10); // push rbx, rbp, r12..r15
+    host_alu_constant(c, 8, 5, HOST_RSP, 8);
+    host_store(c, 8, HOST_CPU(unit_stack), HOST_RSP);
+    host_move(c, HOST_T1, HOST_RDI);
+    reload(c);
+    host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
+}
+
+// Jumped to with the link's number in T2.
+static void emit_leave(HostCode *c)
+{
+    spill(c);
+    host_store(c, 4, HOST_CPU(unit_link), HOST_T2);
+    epilogue(c);
+}
+
+// Called with the linear address in T1 and the site's number behind the call; goes on elsewhere.
+static void emit_slow(HostCode *c)
+{
+    spill(c);
+    host_bytes(c, "\x58", 1);                                 // pop rax
+    host_load(c, 4, HOST_RSI, host_based(HOST_RAX, 0));
+    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    host_move(c, HOST_RDX, HOST_T1);
+    call_c(c, (uintptr_t)bt_unit_slow);
+    host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
+    uint8_t *leaves = host_jump_if(c, HOST_E);
+    host_move(c, HOST_T1, HOST_RAX);
+    reload(c);
+    host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
+    host_reach(leaves, c->at);
+    leave_without_link(c);
+}
+
+// Called with the call-out in T1; returns, or leaves.
+static void emit_call_out(HostCode *c)
+{
+    spill(c);
+    host_alu_constant(c, 8, 5, HOST_RSP, 8);
+    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    host_move(c, HOST_RSI, HOST_T1);
+    call_c(c, (uintptr_t)bt_unit_call_out);
+    host_alu_constant(c, 8, 0, HOST_RSP, 8);
+    host_bytes(c, "\x84\xc0", 2); // test al, al
+    uint8_t *leaves = host_jump_if(c, HOST_E);
+    reload(c);
+    host_byte(c, 0xc3);
+    host_reach(leaves, c->at);
+    leave_without_link(c);
+}
+
+void bt_thunks_emit(BtTranslator *t)
+{
+    HostCode c = { t->writable + 16, t->writable + t->size, false };
+    t->enter = here(t, &c);
+    emit_enter(&c);
+    t->leave = here(t, &c);
+    emit_leave(&c);
+    t->slow = here(t, &c);
+    emit_slow(&c);
+    t->call_out = here(t, &c);
+    emit_call_out(&c);
+    t->start = t->used = (here(t, &c) + 63) & ~63u;
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The translator's border to the interpreter (translator.h): creation, options, and the decision
+// what runs as a unit.
+#include "engine/vcpu/bt/translator/translator.h"
+
+#include "engine/vcpu/bt/translator/unit.h"
+
+#include "engine/vcpu/bt/bt-cache.h"
+#include "engine/vcpu/bt/bt-memory.h"
+
+#include <asm/prctl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DEFAULT_CODE_KIB (64u << 10)
+#define HWCAP2_FSGSBASE_BIT (1u << 1)
+
+// LODGE_TRANSLATOR: words and word=number, separated by commas; for tests and measurements.
+static void read_options(BtTranslatorOptions *options)
+{
+    *options = (BtTranslatorOptions){ .hot = 12, .insns = 64, .code_kib = DEFAULT_CODE_KIB };
+    const char *text = g_getenv("LODGE_TRANSLATOR");
+    if (!text)
+        return;
+    g_auto(GStrv) words = g_strsplit(text, ",", -1);
+    for (unsigned i = 0; words[i]; i++) {
+        char *value = strchr(words[i], '=');
+        if (value)
+            *value++ = '\0';
+        unsigned number = value ? (unsigned)g_ascii_strtoull(value, NULL, 0) : 1;
+        if (!strcmp(words[i], "hot"))
+            options->hot = MAX(number, 1);
+        else if (!strcmp(words[i], "insns"))
+            options->insns = CLAMP(number, 1, BT_UNIT_MAX);
+        else if (!strcmp(words[i], "code"))
+            options->code_kib = CLAMP(number, 192, 1u << 20);
+        else if (!strcmp(words[i], "exact"))
+            options->exact_flags = number;
+        else if (!strcmp(words[i], "poll"))
+            options->poll_always = number;
+        else
+            g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, exact, poll", words[i]);
+    }
+}
+
+static void *reserve(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    if (p == MAP_FAILED)
+        g_error("out of address space for the translator"); // as g_malloc does
+    return p;
+}
+
+bool bt_translator_create(BtCpu *cpu, GError **error)
+{
+    BtTranslatorOptions options;
+    read_options(&options);
+    BtCodeMemory *memory = bt_code_memory_new((size_t)options.code_kib << 10, error);
+    if (!memory)
+        return false;
+    BtTranslator *t = g_new0(BtTranslator, 1);
+    BtCodeViews views = bt_code_memory_views(memory);
+    t->options = options;
+    t->memory = memory;
+    t->writable = views.writable;
+    t->executable = views.executable;
+    t->size = (uint32_t)views.size;
+    t->unit = reserve(BT_UNITS * sizeof *t->unit);
+    t->link = reserve(BT_LINKS * sizeof *t->link);
+    t->site = reserve(BT_SITES * sizeof *t->site);
+    t->data = reserve(BT_UNIT_DATA);
+    t->pages = g_ptr_array_new();
+    t->bmi2 = __builtin_cpu_supports("bmi2");
+    cpu->translator = t;
+    cpu->self = cpu;
+    bt_thunks_emit(t);
+    bt_units_forget(cpu);
+    return true;
+}
+
+void bt_translator_destroy(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    if (!t)
+        return;
+    munmap(t->unit, BT_UNITS * sizeof *t->unit);
+    munmap(t->link, BT_LINKS * sizeof *t->link);
+    munmap(t->site, BT_SITES * sizeof *t->site);
+    munmap(t->data, BT_UNIT_DATA);
+    g_ptr_array_free(t->pages, TRUE);
+    bt_code_memory_free(t->memory);
+    g_free(t);
+    cpu->translator = NULL;
+}
+
+// ---- GS base ----
+
+__attribute__((target("fsgsbase"))) static void set_gs_base(uint64_t base)
+{
+    if (__builtin_ia32_rdgsbase64() != base)
+        __builtin_ia32_wrgsbase64(base);
+}
+
+void bt_translator_begin(BtCpu *cpu)
+{
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
+        set_gs_base((uintptr_t)cpu);
+    else
+        syscall(SYS_arch_prctl, ARCH_SET_GS, (unsigned long)(uintptr_t)cpu);
+}
+
+// ---- Running ----
+
+static void enter(BtCpu *cpu, const uint8_t *code)
+{
+    BtTranslator *t = cpu->translator;
+    void (*thunk)(const uint8_t *) = (void (*)(const uint8_t *))(t->executable + t->enter);
+    cpu->block = NULL;
+    cpu->insn = NULL;
+    thunk(code);
+    if (cpu->unit_link) {
+        cpu->rip = t->link[cpu->unit_link].rip;
+        t->pending = cpu->unit_link;
+    }
+}
+
+// The linear address of cpu->rip; false where to fetch there faults.
+static bool linear_rip(const BtCpu *cpu, uint64_t *ret_linear)
+{
+    uint64_t linear = cpu->rip + cpu->segment[VCPU_CS].base;
+    if (cpu->mode == BT_MODE_LONG) {
+        *ret_linear = linear;
+        return (uint64_t)(((int64_t)linear >> 47) + 1) <= 1;
+    }
+    *ret_linear = (uint32_t)linear;
+    return cpu->rip <= MIN(cpu->segment[VCPU_CS].limit, cpu->rip_mask);
+}
+
+bool bt_translator_run(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    if (!cpu->jump_salt)
+        bt_units_update_salt(cpu);
+    uint32_t pending = t->pending;
+    unsigned forgets = t->forgets;
+    t->pending = 0;
+    const BtJump *jump = &cpu->jump[cpu->rip & ((1u << BT_JUMP_BITS) - 1)];
+    if (!pending && !t->options.poll_always && jump->tag == (cpu->rip ^ cpu->jump_salt)) {
+        enter(cpu, jump->code);
+        return true;
+    }
+    uint64_t linear;
+    if (cpu->code_bits == 16 || !linear_rip(cpu, &linear))
+        return false;
+    const uint8_t *host;
+    uint64_t physical = bt_fetch_page(cpu, linear, &host);
+    physical = (physical & ~UINT64_C(0xfff)) | (linear & 0xfff);
+    BtUnit *unit = bt_units_find(cpu, linear, physical, host);
+    if (!unit) {
+        BtBlock *block = bt_cache_find(cpu, false);
+        if (!block->cached || block->size_second || ++block->entries < t->options.hot)
+            return false;
+        block->entries = 0; // where it cannot be translated, not so soon again
+        const BtCache *cache = cpu->block_cache;
+        unit = bt_unit_form(cpu, &cache->decoders, linear, physical, host);
+        if (!unit)
+            return false;
+        cpu->stats.translations++;
+    }
+    if (pending && t->forgets == forgets)
+        bt_units_link(cpu, pending, unit);
+    else
+        bt_units_note_jump(cpu, unit);
+    enter(cpu, t->executable + unit->forward);
+    return true;
+}
+
+void bt_translator_code_written(BtCpu *cpu)
+{
+    bt_units_check(cpu);
+}
+
+void bt_translator_forget(BtCpu *cpu)
+{
+    bt_units_forget(cpu);
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Units: what the translator makes out of guest code, and everything that is kept about them. A
+// unit is host code for up to BT_UNIT_MAX guest instructions of one page, entered at the first:
+// it falls through conditional branches and follows direct jumps. Units belong to one CPU, whose
+// thread alone makes, links, runs and drops them, so there is no lock and no cross-modification.
+//
+// A unit is found by linear and physical address, RIP and mode key of its first instruction. All
+// four are baked into its code. Entries:
+//   entry    polls for requests first; for backward branches and what the run loop enters
+//   forward  behind the poll
+// Ways out:
+//   link     a direct branch; patched to lead to the unit that follows (bt_units_link). Into
+//            another page it is guarded by the epoch of cpu->chain_key (bt-block.h)
+//   site     a place that may need C: a memory access that the TLB does not have, an indirect
+//            branch that the jump table does not have. C either makes the fast way possible and
+//            goes back to the instruction's beginning, or runs the instruction as the interpreter
+//            does and goes on behind it (slow.c)
+//   call-out an instruction that always runs as the interpreter does
+// Memory of units, links, sites and code is given up as a whole (bt_units_forget); a unit that is
+// dropped because its code changed stays where it is until then, but nothing leads to it.
+#pragma once
+
+#include "engine/vcpu/bt/bt-block.h"
+#include "engine/vcpu/bt/bt-code-memory.h"
+#include "engine/vcpu/bt/bt-decode.h"
+
+#define BT_UNIT_MAX 96
+
+// Instructions that lie side by side: offset in the page, bytes.
+typedef struct {
+    uint16_t offset, size;
+} BtUnitRun;
+
+typedef struct BtUnit BtUnit;
+struct BtUnit {
+    uint64_t rip, linear, physical; // of the first instruction
+    uint32_t key;                   // mode key
+    uint32_t limit;                 // of CS
+    const uint32_t *generation_at;  // the page's generation now
+    uint32_t generation;            // when the unit was made, or found unchanged
+    uint32_t entry, forward;        // offsets of code
+    uint32_t incoming;              // links that lead here: index of the first, 0: none
+    uint16_t count;                 // instructions
+    uint16_t low, size;             // bytes of the page from the first to the last that it covers
+    uint16_t runs;
+    bool dropped;
+    uint8_t *bytes;     // those bytes as they were, for comparison
+    BtUnitRun *run;     // the parts of them that are code
+    BtUnit *hash_next;
+    BtUnit *page_next;  // the page's units
+};
+
+// A direct way out.
+typedef struct {
+    uint64_t rip;        // where it leads
+    uint32_t unit;       // whose it is
+    uint32_t distance;   // offset of the jump's distance, 0: it is never patched
+    uint32_t stub;       // offset of the code that leaves
+    uint32_t guard;      // offset of the negated epoch to compare with, 0: none
+    uint32_t target;     // unit, 0: none
+    uint32_t next;       // further link to the same target
+    bool backward;       // leads to the polling entry
+} BtLink;
+
+enum {
+    BT_SITE_READ = 1 << 0,
+    BT_SITE_WRITE = 1 << 1,
+    BT_SITE_FLAGS_KEPT = 1 << 2, // the guest's flags are in cpu->unit_flags
+};
+
+typedef struct {
+    uint32_t unit;
+    int32_t rip;      // of the instruction, from the unit's
+    uint32_t retry;   // offset of the instruction's code
+    uint32_t next;    // of the one behind it
+    uint16_t before;  // instructions of the unit before it
+    uint16_t size;    // bytes of the access
+    uint8_t flags;    // BT_SITE_*
+} BtSite;
+
+// An instruction in the interpreter's form: a block of its own. `after` is what follows it in time.
+typedef struct {
+    uint64_t rip;
+    uint32_t rest;  // instructions of the unit behind this one
+    uint32_t site;  // slow.c: whose instruction it is
+    BtBlock block;
+    BtInsn insn[2];
+} BtCallOut;
+
+// What a page has.
+typedef struct BtUnitPage BtUnitPage;
+struct BtUnitPage {
+    uint64_t page;
+    const uint32_t *generation_at;
+    uint32_t generation;
+    BtUnit *first;
+    BtUnitPage *hash_next;
+};
+
+// How to translate; for tests and measurements (docs/translator.md tells how to set them).
+typedef struct {
+    unsigned hot;         // entries before a block is translated
+    unsigned insns;       // most instructions of a unit
+    unsigned code_kib;    // size of the code memory
+    bool exact_flags;     // flags are right at every fault and interrupt, even where they are dead
+    bool poll_always;     // every unit entry leaves to the run loop
+} BtTranslatorOptions;
+
+#define BT_UNIT_BUCKETS (1u << 15)
+#define BT_UNIT_PAGES (1u << 12)
+enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 256,
+       BT_SALTS = 64 };
+
+struct BtTranslator {
+    BtTranslatorOptions options;
+    BtCodeMemory *memory;
+    uint8_t *writable;         // the two views of the code memory
+    const uint8_t *executable;
+    uint32_t size, used, start; // start: behind the thunks
+    // Thunks (thunks.c), offsets.
+    uint32_t enter, leave, slow, call_out;
+    BtUnit *unit;              // [BT_UNITS], 0 is none
+    BtLink *link;              // [BT_LINKS], 0 is none
+    BtSite *site;              // [BT_SITES]
+    uint8_t *data;             // call-outs and copies of guest code
+    size_t data_used;
+    uint32_t units, links, sites;
+    BtUnit *bucket[BT_UNIT_BUCKETS];
+    BtUnitPage *page[BT_UNIT_PAGES];
+    GPtrArray *pages;
+    unsigned forgets;          // times that all units went
+    uint32_t pending;          // the link by which the last unit was left, 0: none
+    // The jump table's salts: a number for each chain key, by a hash of the key.
+    uint64_t salt_key[BT_SALTS];
+    uint16_t salt[BT_SALTS];
+    uint16_t salt_last;
+    BtCallOut *slow_cache[BT_SLOW_CACHE]; // instructions of sites that ran in C
+    bool bmi2;
+};
+
+#define BT_UNIT_DATA ((size_t)256 << 20)
+
+// ---- units.c ----
+
+// The unit for cpu->rip where there is one, up to date with memory; linear, physical: of cpu->rip.
+BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host);
+// Room for a unit, its links, sites and code; may forget all others.
+BtUnit *bt_units_begin(BtCpu *cpu);
+// It is complete: can be found from now on.
+void bt_units_add(BtCpu *cpu, BtUnit *unit);
+// The link's target is `unit`, as things are now.
+void bt_units_link(BtCpu *cpu, uint32_t link, BtUnit *unit);
+// Makes writers to the unit's code noticed from now on and notes the page's generation. True where
+// memory holds what `bytes` says; host: the page's first byte.
+bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host);
+// Enters the unit into the jump table.
+void bt_units_note_jump(BtCpu *cpu, BtUnit *unit);
+// Code was written: drops the units of pages that changed.
+void bt_units_check(BtCpu *cpu);
+void bt_units_forget(BtCpu *cpu);
+// cpu->jump_salt for cpu->chain_key.
+void bt_units_update_salt(BtCpu *cpu);
+
+// Memory that lives as long as the units; NULL where there is none left.
+void *bt_units_data(BtTranslator *t, size_t size, size_t alignment);
+
+// ---- form.c ----
+
+// Translates the code at cpu->rip; NULL where there is nothing to translate.
+BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, uint64_t physical,
+                     const uint8_t *host);
+
+// ---- thunks.c ----
+
+void bt_thunks_emit(BtTranslator *t);
+
+// ---- slow.c: called by thunks ----
+
+// An access or an indirect branch that has to be done in C; linear: of the access. The address of
+// the code to go on with, or NULL to leave to the run loop with cpu->rip set.
+const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t site, uint64_t linear);
+// Runs the instruction. True where the unit goes on.
+bool bt_unit_call_out(BtCpu *cpu, BtCallOut *call_out);
+// Decodes the instruction at `bytes` into a call-out at `rip`.
+BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
+                           unsigned length, uint64_t rip);

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The units of one CPU: finding them, leading one to the next, and taking back what leads to code
+// that is no longer what it was. unit.h tells what there is.
+//
+// When code is written (BT_REQUEST_CODE) every page with units whose generation moved on loses
+// them: links that lead to them are turned back to their stubs and the jump table forgets them.
+// Their bytes are compared when they are wanted again, so data beside code costs no translation.
+#include "engine/vcpu/bt/translator/unit.h"
+
+#include "engine/vcpu/bt/bt-memory.h"
+
+// Room that any unit has: its code, links, sites and call-outs.
+enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 64 << 10 };
+
+static unsigned unit_hash(uint64_t linear, uint64_t physical, uint32_t key)
+{
+    uint64_t h = (linear ^ physical << 20 ^ (uint64_t)key << 44) * UINT64_C(0x9e3779b97f4a7c15);
+    return (unsigned)(h >> 40) & (BT_UNIT_BUCKETS - 1);
+}
+
+static unsigned page_hash(uint64_t page)
+{
+    return (unsigned)((page * UINT64_C(0x9e3779b97f4a7c15)) >> 48) & (BT_UNIT_PAGES - 1);
+}
+
+// A processor may have fetched what a store through the other view changed; IRET orders that. Not
+// CPUID, which leaves a virtual machine.
+static void synchronize(void)
+{
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\t"
+                     "mov %%rsp, %%rax\n\t"
+                     "mov %%ss, %%ecx\n\t"
+                     "push %%rcx\n\t"
+                     "push %%rax\n\t"
+                     "pushfq\n\t"
+                     "mov %%cs, %%ecx\n\t"
+                     "push %%rcx\n\t"
+                     "lea 1f(%%rip), %%rcx\n\t"
+                     "push %%rcx\n\t"
+                     "iretq\n"
+                     "1:\n\t"
+                     "lea 128(%%rsp), %%rsp"
+                     ::: "rax", "rcx", "memory", "cc");
+}
+
+static void write_32(BtTranslator *t, uint32_t at, uint32_t value)
+{
+    __atomic_store_n((uint32_t *)(t->writable + at), value, __ATOMIC_RELAXED);
+}
+
+// ---- Memory ----
+
+void *bt_units_data(BtTranslator *t, size_t size, size_t alignment)
+{
+    size_t at = (t->data_used + alignment - 1) & ~(alignment - 1);
+    if (at + size > BT_UNIT_DATA)
+        return NULL;
+    t->data_used = at + size;
+    return t->data + at;
+}
+
+void bt_units_forget(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    memset(t->bucket, 0, sizeof t->bucket);
+    memset(t->page, 0, sizeof t->page);
+    g_ptr_array_set_size(t->pages, 0);
+    memset(t->slow_cache, 0, sizeof t->slow_cache);
+    memset(cpu->jump, 0, sizeof cpu->jump);
+    t->used = t->start;
+    t->data_used = 0;
+    t->units = t->links = 1;
+    t->sites = 0;
+    t->pending = 0;
+    t->forgets++;
+    synchronize();
+}
+
+BtUnit *bt_units_begin(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    if (t->size - t->used < CODE_MOST || BT_UNIT_DATA - t->data_used < DATA_MOST ||
+        t->units == BT_UNITS || BT_LINKS - t->links < PER_UNIT || BT_SITES - t->sites < PER_UNIT)
+        bt_units_forget(cpu);
+    return &t->unit[t->units];
+}
+
+// ---- Finding ----
+
+static BtUnitPage *page_of(BtCpu *cpu, uint64_t physical)
+{
+    BtTranslator *t = cpu->translator;
+    uint64_t number = physical >> 12;
+    BtUnitPage **bucket = &t->page[page_hash(number)];
+    for (BtUnitPage *page = *bucket; page; page = page->hash_next) {
+        if (page->page == number)
+            return page;
+    }
+    BtUnitPage *page = bt_units_data(t, sizeof *page, 8);
+    if (!page)
+        return NULL;
+    *page = (BtUnitPage){ .page = number, .hash_next = *bucket,
+                          .generation_at = &cpu->vm->code_generation[number] };
+    page->generation = __atomic_load_n(page->generation_at, __ATOMIC_ACQUIRE);
+    *bucket = page;
+    g_ptr_array_add(t->pages, page);
+    return page;
+}
+
+void bt_units_add(BtCpu *cpu, BtUnit *unit)
+{
+    BtTranslator *t = cpu->translator;
+    t->units++;
+    BtUnit **bucket = &t->bucket[unit_hash(unit->linear, unit->physical, unit->key)];
+    unit->hash_next = *bucket;
+    *bucket = unit;
+    BtUnitPage *page = page_of(cpu, unit->physical);
+    if (!page) { // no room to notice its changes: it is never found
+        *bucket = unit->hash_next;
+        return;
+    }
+    unit->page_next = page->first;
+    page->first = unit;
+}
+
+bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
+{
+    uint64_t page = unit->physical & ~UINT64_C(0xfff);
+    for (unsigned i = 0; i < unit->runs; i++) {
+        const BtUnitRun *run = &unit->run[i];
+        uint32_t generation = bt_vm_protect_page(cpu->vm, page + run->offset, run->size);
+        if (i == 0)
+            unit->generation = generation;
+        if (memcmp(host + run->offset, unit->bytes + run->offset - unit->low, run->size) != 0)
+            return false;
+    }
+    return true;
+}
+
+// Whether a dropped unit is as good as new: memory holds what it was made from.
+static bool revive(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
+{
+    if (!host || !bt_units_protect(cpu, unit, host))
+        return false;
+    unit->dropped = false;
+    return true;
+}
+
+BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host)
+{
+    BtTranslator *t = cpu->translator;
+    BtUnit **at = &t->bucket[unit_hash(linear, physical, cpu->mode_key)];
+    for (BtUnit *unit; (unit = *at); at = &unit->hash_next) {
+        if (unit->linear != linear || unit->physical != physical || unit->rip != cpu->rip ||
+            unit->key != cpu->mode_key || unit->limit != cpu->segment[VCPU_CS].limit)
+            continue;
+        bool current = !unit->dropped && __atomic_load_n(unit->generation_at, __ATOMIC_ACQUIRE) ==
+                                             unit->generation;
+        if (current || revive(cpu, unit, host))
+            return unit;
+        *at = unit->hash_next; // stays in the page's list, dropped
+        return NULL;
+    }
+    return NULL;
+}
+
+// ---- Leading to one another ----
+
+static void take_out(BtTranslator *t, uint32_t index)
+{
+    BtLink *link = &t->link[index];
+    uint32_t *at = &t->unit[link->target].incoming;
+    while (*at && *at != index)
+        at = &t->link[*at].next;
+    if (*at)
+        *at = link->next;
+    link->target = 0;
+}
+
+void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
+{
+    BtTranslator *t = cpu->translator;
+    BtLink *link = &t->link[index];
+    const BtUnit *from = &t->unit[link->unit];
+    if (!link->distance || link->rip != cpu->rip || from->dropped || from->key != unit->key ||
+        from->limit != unit->limit)
+        return;
+    if (!link->guard && (from->linear >> 12 != unit->linear >> 12 ||
+                         from->physical >> 12 != unit->physical >> 12))
+        return;
+    if (link->target)
+        take_out(t, index);
+    if (link->guard)
+        write_32(t, link->guard, -(uint32_t)(cpu->chain_key >> 32));
+    uint32_t to = link->backward ? unit->entry : unit->forward;
+    write_32(t, link->distance, to - (link->distance + 4));
+    link->target = (uint32_t)(unit - t->unit);
+    link->next = unit->incoming;
+    unit->incoming = index;
+    synchronize();
+}
+
+static BtJump *jump_slot(BtCpu *cpu, uint64_t rip)
+{
+    return &cpu->jump[rip & ((1u << BT_JUMP_BITS) - 1)];
+}
+
+void bt_units_note_jump(BtCpu *cpu, BtUnit *unit)
+{
+    *jump_slot(cpu, unit->rip) = (BtJump){ unit->rip ^ cpu->jump_salt,
+                                           cpu->translator->executable + unit->entry };
+}
+
+void bt_units_update_salt(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    uint64_t key = cpu->chain_key;
+    unsigned slot = (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 58) & (BT_SALTS - 1);
+    if (t->salt_key[slot] != key || !t->salt[slot]) {
+        if (t->salt_last == UINT16_MAX - 1) {
+            memset(t->salt, 0, sizeof t->salt);
+            memset(cpu->jump, 0, sizeof cpu->jump);
+            t->salt_last = 0;
+        }
+        t->salt_key[slot] = key;
+        t->salt[slot] = ++t->salt_last;
+    }
+    // Above the bits of an address: RIPs under different salts never have the same tag, because
+    // bits 48..63 of a canonical address are copies of bit 47.
+    cpu->jump_salt = (uint64_t)t->salt[slot] << 48;
+}
+
+// ---- Written code ----
+
+static void drop(BtCpu *cpu, BtUnit *unit)
+{
+    BtTranslator *t = cpu->translator;
+    unit->dropped = true;
+    for (uint32_t index = unit->incoming; index;) {
+        BtLink *link = &t->link[index];
+        write_32(t, link->distance, link->stub - (link->distance + 4));
+        index = link->next;
+        link->target = link->next = 0;
+    }
+    unit->incoming = 0;
+    BtJump *jump = jump_slot(cpu, unit->rip);
+    if (jump->code == t->executable + unit->entry)
+        *jump = (BtJump){ 0 };
+}
+
+void bt_units_check(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    bool changed = false;
+    for (unsigned i = 0; i < t->pages->len; i++) {
+        BtUnitPage *page = t->pages->pdata[i];
+        uint32_t generation = __atomic_load_n(page->generation_at, __ATOMIC_ACQUIRE);
+        if (generation == page->generation)
+            continue;
+        page->generation = generation;
+        for (BtUnit *unit = page->first; unit; unit = unit->page_next) {
+            if (!unit->dropped)
+                drop(cpu, unit);
+        }
+        changed = true;
+    }
+    if (changed)
+        synchronize();
+}
