@@ -9,7 +9,8 @@
 
 static inline const VcpuBackendOps *bt_test_engine(void)
 {
-    static const VcpuBackendOps *const engines[] = { &vcpu_backend_interpreter };
+    static const VcpuBackendOps *const engines[] = { &vcpu_backend_interpreter,
+                                                   &vcpu_backend_translator };
     const char *name = g_getenv("LODGE_TEST_ENGINE");
     for (unsigned i = 0; name && i < G_N_ELEMENTS(engines); i++) {
         if (!strcmp(engines[i]->name, name))
