@@ -10,8 +10,14 @@ typedef struct {
     int result;
 } BlockCompletion;
 
+// A device that no file opening leads to, over a driver that it owns.
+BlockDevice *block_new(const BlockDriverOps *ops, void *driver, uint64_t size, const char *path,
+                       bool read_only, GMutex *lock);
+void block_set_size(BlockDevice *block, uint64_t size); // no request in flight beyond it
+
 // Delivers finished requests to their submitters, taking each device's lock once per run of
-// neighbours. I/O threads only; no lock held.
+// neighbours. I/O threads only; no lock held. A request without a device is a driver's own: its
+// submitter alone is told.
 void block_complete(const BlockCompletion *completions, size_t count);
 
 // Hands a request to the layer below unchanged; it stays a request of the upper device.

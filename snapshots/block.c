@@ -62,12 +62,17 @@ void block_complete(const BlockCompletion *completions, size_t count)
     for (size_t i = 0; i < count; i++) {
         BlockRequest *request = completions[i].request;
         BlockDevice *block = request->device;
-        if (block->lock != held) {
+        GMutex *lock = block ? block->lock : NULL;
+        if (lock != held) {
             if (held)
                 g_mutex_unlock(held);
-            held = block->lock;
+            held = lock;
             if (held)
                 g_mutex_lock(held);
+        }
+        if (!block) {
+            request->complete(request, completions[i].result);
+            continue;
         }
         if (hold_for_room(block, &completions[i]))
             continue;
@@ -200,6 +205,26 @@ static BlockDevice *open_layer(const BlockDriverOps *ops, BlockDevice *next,
     return block;
 }
 
+BlockDevice *block_new(const BlockDriverOps *ops, void *driver, uint64_t size, const char *path,
+                       bool read_only, GMutex *lock)
+{
+    BlockDevice *block = g_new0(BlockDevice, 1);
+    g_mutex_init(&block->mutex);
+    g_cond_init(&block->idle);
+    block->ops = ops;
+    block->driver = driver;
+    block->size = size;
+    block->path = g_strdup(path);
+    block->read_only = read_only;
+    block->lock = lock;
+    return block;
+}
+
+void block_set_size(BlockDevice *block, uint64_t size)
+{
+    block->size = size;
+}
+
 static const BlockDriverOps *driver_named(const char *name, GError **error)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
@@ -320,7 +345,7 @@ const char *block_io_name(const BlockDevice *block)
 {
     while (block->next)
         block = block->next;
-    return block_raw_io_name(block->driver);
+    return block->ops == &block_raw_ops ? block_raw_io_name(block->driver) : block->ops->name;
 }
 
 int block_raw_fd(const BlockDevice *raw)

@@ -40,7 +40,7 @@ typedef uint64_t StoreNodeId;
 
 #define STORE_FILE_NAME    "snapshots.store"
 #define STORE_CURRENT      ((StoreNodeId)0) // as an id: the running state; as a parent: none
-#define STORE_MAX_VOLUMES  48
+#define STORE_MAX_VOLUMES  32
 #define STORE_MAX_SIZE     (UINT64_C(64) << 40) // bytes of one volume
 #define STORE_MAX_VOLUME_NAME 31u               // bytes, [a-z0-9._-]
 #define STORE_MAX_NAME     255u                 // bytes of UTF-8: a node's name
@@ -88,6 +88,7 @@ typedef struct {
     BlockDevice *(*open_base)(const StoreBase *base, const char *path, void *opaque,
                               GError **error);
     void *opaque;
+    unsigned depth; // stores that stand on this one in a chain of linked clones; 0
 } StoreOpen;
 
 // Creates an empty store (no volumes, current is at no node). Refuses an existing file; leaves
@@ -232,7 +233,7 @@ typedef struct {
     uint64_t data_blocks;    // of 4 KiB
     uint64_t leaked_blocks;  // marked used, nobody refers to them: repaired by freeing
     uint64_t missing_blocks; // referred to, but marked free: repaired by marking
-    uint64_t wrong_class;    // data among metadata or the reverse: repaired where one class only
+    uint64_t wrong_class;    // data among metadata: not repairable
     uint64_t shared_blocks;  // two places that must not share refer to one block: not repairable
     uint64_t bad_blocks;     // checksum or content wrong: not repairable
     uint64_t repaired;
