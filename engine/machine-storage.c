@@ -7,6 +7,7 @@
 #include "engine/devices/storage/ide-piix3.h"
 #include "engine/devices/virtio/virtio-blk.h"
 #include "snapshots/block-iso.h"
+#include "snapshots/formats/image.h"
 
 #include <gio/gio.h>
 #include <string.h>
@@ -23,6 +24,41 @@ static BlockDevice *open_image(Machine *machine, const char *file, bool read_onl
         .lock = bus_mutex(machine->bus),
     };
     return block_open(&options, error);
+}
+
+// An image that only its name can tell: a guest may have written the first bytes of a raw one.
+static const char *disk_format(Machine *machine, unsigned disk, bool read_only)
+{
+    const char *set = config_string_at(machine->config, "disk", disk, "format");
+    if (strcmp(set, "auto") != 0)
+        return set;
+    const char *named =
+        image_format_of_name(config_string_at(machine->config, "disk", disk, "path"));
+    return read_only && strcmp(named, "raw") == 0 ? NULL : named;
+}
+
+// Raw, but looks like something else: right after a careless rename, wrong in any other case.
+static void warn_of_format(BlockDevice *block, unsigned disk)
+{
+    uint8_t head[512];
+    if (block_read_sync(block, 0, head, sizeof head) < 0)
+        return;
+    const char *looks = image_probe(head, sizeof head, "");
+    if (strcmp(looks, "raw") != 0)
+        g_message("disk%u is used as raw, but begins like %s; set disk%u.format if it is that",
+                  disk, looks, disk);
+}
+
+static bool open_disk(Machine *machine, unsigned disk, const char *path, GError **error)
+{
+    bool read_only = config_boolean_at(machine->config, "disk", disk, "read-only");
+    const char *format = disk_format(machine, disk, read_only);
+    BlockDevice *block = open_image(machine, path, read_only, format, error);
+    bool guessed = strcmp(config_string_at(machine->config, "disk", disk, "format"), "auto") == 0;
+    if (block && guessed && strcmp(block_driver_name(block), "raw") == 0)
+        warn_of_format(block, disk);
+    machine->disks[disk] = block;
+    return block != NULL;
 }
 
 static bool is_virtio(const Machine *machine, unsigned disk)
@@ -81,13 +117,8 @@ bool machine_open_storage(Machine *machine, GError **error)
     const Config *config = machine->config;
     for (unsigned i = 0; i < DISKS_MAX; i++) {
         const char *path = config_string_at(config, "disk", i, "path");
-        if (*path) {
-            machine->disks[i] = open_image(machine, path,
-                                           config_boolean_at(config, "disk", i, "read-only"), "raw",
-                                           error);
-            if (!machine->disks[i])
-                return false;
-        }
+        if (*path && !open_disk(machine, i, path, error))
+            return false;
     }
     for (unsigned i = 0; i < FLOPPIES_MAX; i++) {
         const char *path = config_string_at(config, "floppy", i, "path");

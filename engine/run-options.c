@@ -13,7 +13,7 @@ static const char usage[] =
     "\n"
     "  --iso FILE               a disc in the CD drive, to boot from\n"
     "  --floppy FILE            a floppy in drive A\n"
-    "  --disk FILE              a disk (raw image); may be given up to 8 times\n"
+    "  --disk FILE              a disk (raw, .qcow2, .vmdk, .vdi, .vhd); up to 8 times\n"
     "  --kernel FILE            a Linux kernel (bzImage) to start without firmware\n"
     "  --initrd FILE            its initial RAM disk\n"
     "  --append TEXT            its command line\n"

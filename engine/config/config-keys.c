@@ -16,6 +16,8 @@ static const char *const engines[] = { "auto", "kvm", "monitor", "translator", "
                                        NULL };
 static const char *const boot_devices[] = { "cdrom", "disk", "floppy", "network", NULL };
 static const char *const disk_interfaces[] = { "ide", "virtio", NULL };
+static const char *const disk_formats[] = { "auto", "raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx",
+                                            NULL };
 static const char *const network_modes[] = { "nat", "none", NULL };
 static const char *const network_models[] = { "e1000", "virtio", NULL };
 static const char *const serial_modes[] = { "console", "file", "none", NULL };
@@ -65,7 +67,11 @@ const ConfigKey config_keys[] = {
     { "display", 1, "height", CONFIG_INTEGER, "800", NULL, 400, 8192, NULL,
       "The screen's preferred height in pixels." },
 
-    { "disk", 8, "path", CONFIG_PATH, "", NULL, 0, 0, NULL, "The disk's image (raw)." },
+    { "disk", 8, "path", CONFIG_PATH, "", NULL, 0, 0, NULL,
+      "The disk's image: raw, qcow2, VMDK, VDI, VHD, or (read-only) VHDX." },
+    { "disk", 8, "format", CONFIG_CHOICE, "auto", NULL, 0, 0, disk_formats,
+      "The image's format; auto goes by the end of its name (.qcow2, .vmdk, .vdi, .vhd, .vhdx; "
+      "all else is raw), never by what a guest could have written into it." },
     { "disk", 8, "interface", CONFIG_CHOICE, "ide", NULL, 0, 0, disk_interfaces,
       "How the guest sees the disk." },
     { "disk", 8, "read-only", CONFIG_BOOLEAN, "false", NULL, 0, 0, NULL,
