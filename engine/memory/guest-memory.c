@@ -27,6 +27,10 @@ struct GuestMemory {
     GuestPage **leaves;
     GPtrArray *slots; // bottom to top
     GArray *listeners;
+    // The write log; bytes is NULL where there is none.
+    const uint8_t *log_host;
+    uint64_t log_size;
+    uint8_t *log_bytes; // one a page
     void (*fuzz_read)(void *opaque, uint64_t gpa, void *buffer, size_t size);
     void *fuzz_opaque;
 };
@@ -57,6 +61,7 @@ void guest_memory_free(GuestMemory *memory)
     for (size_t i = 0; i < memory->leaf_count; i++)
         g_free(memory->leaves[i]);
     g_free(memory->leaves);
+    g_free(memory->log_bytes);
     g_ptr_array_unref(memory->slots);
     g_array_unref(memory->listeners);
     g_free(memory);
@@ -93,6 +98,15 @@ static GuestPage *page_entry(GuestMemory *memory, uint64_t gpa, bool make)
     return &pages[(gpa >> GUEST_PAGE_BITS) & (LEAF_PAGES - 1)];
 }
 
+static void add_log(const GuestMemory *memory, GuestPage *page)
+{
+    uint64_t offset = (uintptr_t)page->host_write - (uintptr_t)memory->log_host;
+    if (!memory->log_bytes || !page->host_write || page->dirty || offset >= memory->log_size)
+        return;
+    page->dirty = &memory->log_bytes[offset >> GUEST_PAGE_BITS];
+    page->dirty_once = true;
+}
+
 // What the topmost slots say of the page at gpa.
 static GuestPage resolve_page(GuestMemory *memory, uint64_t gpa)
 {
@@ -119,6 +133,7 @@ static GuestPage resolve_page(GuestMemory *memory, uint64_t gpa)
         if (page.slot && write_known)
             break;
     }
+    add_log(memory, &page);
     return page;
 }
 
@@ -139,6 +154,7 @@ static void refresh(GuestMemory *memory, uint64_t gpa, uint64_t size)
             __atomic_store_n(&entry->host_read, now.host_read, __ATOMIC_RELEASE);
             __atomic_store_n(&entry->host_write, now.host_write, __ATOMIC_RELEASE);
             __atomic_store_n(&entry->dirty, now.dirty, __ATOMIC_RELEASE);
+            entry->dirty_once = now.dirty_once;
             entry->rom = now.rom;
             entry->slot = now.slot;
         }
@@ -210,6 +226,7 @@ GuestPage guest_memory_page(GuestMemory *memory, uint64_t gpa)
         .host_read = __atomic_load_n(&entry->host_read, __ATOMIC_ACQUIRE),
         .host_write = __atomic_load_n(&entry->host_write, __ATOMIC_ACQUIRE),
         .dirty = __atomic_load_n(&entry->dirty, __ATOMIC_ACQUIRE),
+        .dirty_once = entry->dirty_once,
         .rom = entry->rom,
         .slot = entry->slot,
     };
@@ -285,6 +302,85 @@ void guest_memory_written(GuestMemory *memory, uint64_t gpa, uint64_t size)
         if (l->written)
             l->written(l->opaque, gpa, size);
     }
+}
+
+static void tell_log_changed(GuestMemory *memory)
+{
+    for (guint i = 0; i < memory->listeners->len; i++) {
+        GuestMemoryListener *l = &g_array_index(memory->listeners, GuestMemoryListener, i);
+        if (l->log_changed)
+            l->log_changed(l->opaque);
+    }
+}
+
+// Every entry, without asking the slots: a machine of 2 GiB has half a million.
+static void for_each_entry(GuestMemory *memory, void (*visit)(GuestMemory *memory, GuestPage *page))
+{
+    for (size_t leaf = 0; leaf < memory->leaf_count; leaf++) {
+        for (size_t i = 0; memory->leaves[leaf] && i < LEAF_PAGES; i++)
+            visit(memory, &memory->leaves[leaf][i]);
+    }
+}
+
+static void enter_log(GuestMemory *memory, GuestPage *page)
+{
+    add_log(memory, page);
+}
+
+static void leave_log(GuestMemory *memory, GuestPage *page)
+{
+    if (page->dirty_once) {
+        page->dirty_once = false;
+        page->dirty = NULL;
+    }
+}
+
+void guest_memory_log_start(GuestMemory *memory, const uint8_t *host, uint64_t size)
+{
+    g_return_if_fail(!memory->log_bytes && size);
+    memory->log_host = host;
+    memory->log_size = size;
+    memory->log_bytes = g_malloc0((size + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS);
+    for_each_entry(memory, enter_log);
+    tell_log_changed(memory);
+}
+
+uint64_t guest_memory_log_take(GuestMemory *memory, uint64_t *bitmap)
+{
+    g_return_val_if_fail(memory->log_bytes, 0);
+    guest_memory_sync_dirty(memory);
+    uint64_t pages = (memory->log_size + GUEST_PAGE_SIZE - 1) >> GUEST_PAGE_BITS, count = 0;
+    for (uint64_t page = 0; page < pages; page++) {
+        if (!(page % 8) && pages - page >= 8) {
+            uint64_t eight;
+            memcpy(&eight, memory->log_bytes + page, 8);
+            if (!eight) {
+                page += 7;
+                continue;
+            }
+        }
+        if (memory->log_bytes[page]) {
+            memory->log_bytes[page] = 0;
+            bitmap[page / 64] |= UINT64_C(1) << page % 64;
+            count++;
+        }
+    }
+    tell_log_changed(memory);
+    return count;
+}
+
+void guest_memory_log_stop(GuestMemory *memory)
+{
+    if (!memory->log_bytes)
+        return;
+    for_each_entry(memory, leave_log);
+    g_clear_pointer(&memory->log_bytes, g_free);
+    tell_log_changed(memory);
+}
+
+bool guest_memory_is_logged(const GuestMemory *memory)
+{
+    return memory->log_bytes != NULL;
 }
 
 uint8_t *guest_slot_dirty(GuestSlot *slot)

@@ -36,6 +36,7 @@ typedef struct {
     uint8_t *host_read;
     uint8_t *host_write;
     uint8_t *dirty;  // one byte per page to be set to 1 by a writer, or NULL
+    bool dirty_once; // while the byte is 1 writers need not set it (guest_memory_log_start)
     bool rom;        // writes are dropped instead of going to the bus
     GuestSlot *slot; // the slot that reads come from, or NULL
 } GuestPage;
@@ -49,6 +50,9 @@ typedef struct {
     // Bring the dirty bytes up to date where writers do not set them themselves (KVM keeps its own
     // log). May be NULL.
     void (*sync_dirty)(void *opaque);
+    // Pages that could be written without a note must be noted again (the write log started, was
+    // taken or ended); vCPUs stand still. May be NULL.
+    void (*log_changed)(void *opaque);
     void *opaque;
 } GuestMemoryListener;
 
@@ -92,6 +96,22 @@ void guest_memory_replaced(GuestMemory *memory);
 // the reader with an atomic exchange), or NULL. Call guest_memory_sync_dirty before reading them.
 uint8_t *guest_slot_dirty(GuestSlot *slot);
 void guest_memory_sync_dirty(GuestMemory *memory); // machine lock held
+
+// Whether a CPU may write to the page from now on without setting its dirty byte each time.
+static inline bool guest_page_is_noted(const GuestPage *page)
+{
+    return !page->dirty || (page->dirty_once && __atomic_load_n(page->dirty, __ATOMIC_ACQUIRE));
+}
+
+// The write log: which pages of [host, host + size) were written since the last take, whoever
+// wrote. Costs a vCPU one slow write per page and take. One log at a time. All three: machine lock
+// held, vCPUs stand still.
+void guest_memory_log_start(GuestMemory *memory, const uint8_t *host, uint64_t size);
+// Sets the bits of written pages in bitmap (one bit a page, (pages + 63) / 64 words) and forgets
+// them. Returns how many they were.
+uint64_t guest_memory_log_take(GuestMemory *memory, uint64_t *bitmap);
+void guest_memory_log_stop(GuestMemory *memory);
+bool guest_memory_is_logged(const GuestMemory *memory);
 
 // Calls visit for each flat range in ascending order (for KVM memory slots and for dumps).
 typedef struct {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,6 +11,7 @@ typedef struct {
     uint8_t *host; // page-aligned mapping, read-write
     size_t size;   // bytes, a multiple of 4096
     int fd;        // memfd, sealed against resize; owned
+    bool foreign;  // something else was mapped over it: fd no longer says where there is data
 } RamBlock;
 
 // size: bytes, rounded up to a page. On failure NULL and error names the size (G_IO_ERROR).

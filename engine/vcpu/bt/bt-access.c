@@ -203,7 +203,7 @@ void bt_write_slow(BtCpu *cpu, uint64_t linear, unsigned size, uint64_t value, u
         if (page.host_write) {
             store(page.host_write + PAGE_OFFSET(linear), size, value);
             page_stored(cpu, &page, piece[0].physical, size);
-            if (page.host_read == page.host_write && !page.dirty &&
+            if (page.host_read == page.host_write && guest_page_is_noted(&page) &&
                 !bt_vm_page_has_code(cpu->vm, piece[0].physical))
                 bt_mmu_regain_write(cpu, linear, mmu);
         } else if (!page.rom) {

@@ -268,7 +268,8 @@ const BtTlbNote *bt_mmu_fill(BtCpu *cpu, uint64_t linear, unsigned access, unsig
         return note;
     if (may & BT_TLB_MAY_READ)
         entry->read = page;
-    if ((may & BT_TLB_MAY_WRITE) && guest.host_write == guest.host_read && !guest.dirty)
+    if ((may & BT_TLB_MAY_WRITE) && guest.host_write == guest.host_read &&
+        guest_page_is_noted(&guest))
         publish_write_tag(cpu, entry, page, physical);
     return note;
 }

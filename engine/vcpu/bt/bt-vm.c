@@ -115,6 +115,11 @@ static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
     request_all(vm, BT_REQUEST_TLB_FLUSH);
 }
 
+static void log_changed(void *opaque)
+{
+    request_all(opaque, BT_REQUEST_TLB_FLUSH);
+}
+
 static void memory_written(void *opaque, uint64_t gpa, uint64_t size)
 {
     bt_vm_code_written(opaque, gpa, size);
@@ -142,6 +147,7 @@ bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
     vm->listener = (GuestMemoryListener){
         .changed = map_changed,
         .written = memory_written,
+        .log_changed = log_changed,
         .opaque = vm,
     };
     guest_memory_add_listener(vm->config.memory, &vm->listener);

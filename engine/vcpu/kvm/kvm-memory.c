@@ -20,10 +20,11 @@ static void note_range(void *opaque, const GuestRange *range)
         g_warning("kvm: more than %u memory slots; the rest of memory is slow", KVM_SLOTS_MAX);
 }
 
-static bool same_range(const GuestRange *a, const GuestRange *b)
+// log_dirty may differ: KVM changes that in place, and keeps what it has mapped.
+static bool same_place(const GuestRange *a, const GuestRange *b)
 {
     return a->gpa == b->gpa && a->size == b->size && a->host == b->host &&
-           a->writable == b->writable && a->log_dirty == b->log_dirty;
+           a->writable == b->writable;
 }
 
 static void set_slot(BackendVm *vm, unsigned index, const GuestRange *range, bool present)
@@ -60,8 +61,10 @@ static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
             continue;
         bool keep = false;
         for (unsigned w = 0; w < wanted.count && !keep; w++) {
-            keep = same_range(&vm->slot[s], &wanted.range[w]);
+            keep = same_place(&vm->slot[s], &wanted.range[w]);
             have[w] |= keep;
+            if (keep && vm->slot[s].log_dirty != wanted.range[w].log_dirty)
+                set_slot(vm, s, &wanted.range[w], true);
         }
         if (!keep)
             set_slot(vm, s, &vm->slot[s], false);
@@ -98,10 +101,21 @@ static void sync_dirty(void *opaque)
     }
 }
 
+// Taking the log needs nothing: KVM protects pages anew when it is asked for them.
+static void log_changed(void *opaque)
+{
+    BackendVm *vm = opaque;
+    bool logged = guest_memory_is_logged(vm->config.memory);
+    if (logged == vm->logged)
+        return;
+    vm->logged = logged;
+    map_changed(vm, 0, 0);
+}
+
 void kvm_memory_attach(BackendVm *vm)
 {
     vm->listener = (GuestMemoryListener){ .changed = map_changed, .sync_dirty = sync_dirty,
-                                          .opaque = vm };
+                                          .log_changed = log_changed, .opaque = vm };
     guest_memory_add_listener(vm->config.memory, &vm->listener);
     map_changed(vm, 0, 0);
 }

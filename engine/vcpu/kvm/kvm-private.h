@@ -19,6 +19,7 @@ struct BackendVm {
     // Memory slots as KVM has them; size 0: free. Machine lock held.
     GuestRange slot[KVM_SLOTS_MAX];
     uint64_t *dirty_bitmap[KVM_SLOTS_MAX];
+    bool logged; // the map keeps a write log
 };
 
 struct BackendVcpu {
