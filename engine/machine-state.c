@@ -55,10 +55,14 @@ char *machine_state_feature_names(CpuFeatureSet features)
     return g_string_free(text, FALSE);
 }
 
+RamBlock *machine_state_ram_block(Machine *machine, MachineMemoryBlock block)
+{
+    return block == MACHINE_MEMORY_RAM ? machine->ram : vga_video_memory(machine->vga);
+}
+
 uint8_t *machine_state_block(Machine *machine, MachineMemoryBlock block, uint64_t *ret_size)
 {
-    const RamBlock *ram =
-        block == MACHINE_MEMORY_RAM ? machine->ram : vga_video_memory(machine->vga);
+    const RamBlock *ram = machine_state_ram_block(machine, block);
     *ret_size = ram->size;
     return ram->host;
 }
@@ -356,7 +360,9 @@ static bool load_memory(Machine *machine, const MachineStateSource *source, GErr
                         " bytes of memory, the machine %" G_GUINT64_FORMAT, saved, size);
             return false;
         }
-        if (!source->memory(source->opaque, block, host, size, block == MACHINE_MEMORY_RAM, error))
+        bool replace = block == MACHINE_MEMORY_RAM;
+        machine_state_ram_block(machine, block)->foreign |= replace;
+        if (!source->memory(source->opaque, block, host, size, replace, error))
             return false;
     }
     return true;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "engine/machine.h"
+#include "engine/memory/ram.h"
 #include "engine/state-form.h"
 #include "engine/vcpu/cpuid.h"
 
@@ -74,4 +75,5 @@ bool machine_state_apply(Machine *machine, const StateForm *form, bool *ret_touc
 bool machine_state_load(Machine *machine, const MachineStateSource *source, GError **error);
 
 // Host memory of a block.
+RamBlock *machine_state_ram_block(Machine *machine, MachineMemoryBlock block);
 uint8_t *machine_state_block(Machine *machine, MachineMemoryBlock block, uint64_t *ret_size);

@@ -3,10 +3,12 @@
 #include "engine/config/vm-folder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 char *vm_folder_root(void)
 {
@@ -165,6 +167,48 @@ bool vm_folder_delete(const char *folder, GError **error)
                     "and are left in %s", doomed);
         return false;
     }
+    return true;
+}
+
+char *vm_folder_state_path(const char *folder, int index)
+{
+    g_autofree char *name = g_strdup_printf("suspended-%d", index);
+    return g_build_filename(folder, VM_STATE_FOLDER, name, NULL);
+}
+
+bool vm_folder_state_counts(const char *path)
+{
+    char mark[8];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool counts = fd >= 0 && read(fd, mark, sizeof mark) == sizeof mark &&
+                  memcmp(mark, VM_STATE_MAGIC, sizeof mark) == 0;
+    if (fd >= 0)
+        close(fd);
+    return counts;
+}
+
+bool vm_folder_is_suspended(const char *folder)
+{
+    bool suspended = false;
+    for (int i = 0; i < VM_STATE_FILES && !suspended; i++) {
+        g_autofree char *path = vm_folder_state_path(folder, i);
+        suspended = vm_folder_state_counts(path);
+    }
+    return suspended;
+}
+
+bool vm_folder_discard_state(const char *folder, GError **error)
+{
+    for (int i = 0; i < VM_STATE_FILES; i++) {
+        g_autofree char *path = vm_folder_state_path(folder, i);
+        if (g_unlink(path) < 0 && errno != ENOENT) {
+            g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "%s cannot be removed: %s",
+                        path, g_strerror(errno));
+            return false;
+        }
+    }
+    g_autofree char *state = g_build_filename(folder, VM_STATE_FOLDER, NULL);
+    g_rmdir(state); // whatever else is in it stays
     return true;
 }
 

@@ -8,6 +8,12 @@
 #define VM_CONFIG_FILE "machine.conf"
 #define VM_FOLDER_SUFFIX ".lodge"
 
+// A suspended machine's state: one of these files, where it begins with the mark
+// (engine/suspend-file.h).
+#define VM_STATE_FOLDER "state"
+#define VM_STATE_FILES 2
+#define VM_STATE_MAGIC "LODGESUS" // 8 bytes
+
 // The folder of all machines; not created. Free with g_free.
 char *vm_folder_root(void);
 
@@ -31,6 +37,15 @@ void vm_folder_discard(const char *prepared);
 // Removes a machine with everything in its folder (regular files and folders; links are removed,
 // not followed).
 bool vm_folder_delete(const char *folder, GError **error);
+
+// The path of state file `index`. Free with g_free.
+char *vm_folder_state_path(const char *folder, int index);
+// Whether the file holds a state, by its mark alone.
+bool vm_folder_state_counts(const char *path);
+// Whether the machine is suspended: its next start goes on from a state.
+bool vm_folder_is_suspended(const char *folder);
+// Throws the state away. The machine must be off. Error: a file cannot be removed.
+bool vm_folder_discard_state(const char *folder, GError **error);
 
 // The name that an engine of this machine has on the session bus. Free with g_free.
 char *vm_bus_name(const Config *config);

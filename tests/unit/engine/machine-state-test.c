@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define ROUNDS 100000000u
+#define ROUNDS 60000000u
 
 static void set(StateBox *box, const char *assignment)
 {
@@ -87,7 +87,7 @@ static void save_load_save(void)
 static void computes_on(void)
 {
     StateBox box;
-    uint8_t code[64];
+    uint8_t code[128];
     state_box_init(&box, code, state_box_sum_code(code, ROUNDS));
     build(&box, NULL);
     for (unsigned moves = 0; moves < 5 && !box.exited; moves++) {
@@ -228,7 +228,7 @@ static void failed_load_leaves_a_machine(void)
 {
     StateBox box;
     HeldState state;
-    uint8_t code[64];
+    uint8_t code[128];
     state_box_init(&box, code, state_box_sum_code(code, 1000));
     build(&box, NULL);
     held_state_take(&state, box.machine);

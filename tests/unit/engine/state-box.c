@@ -116,6 +116,56 @@ static bool source_consume(void *opaque, GError **error)
     return true;
 }
 
+static bool sink_begin(void *opaque, const uint64_t sizes[MACHINE_MEMORY_BLOCKS], GError **error)
+{
+    HeldState *state = opaque;
+    for (MachineMemoryBlock block = 0; block < MACHINE_MEMORY_BLOCKS; block++) {
+        state->memory[block] = g_byte_array_new();
+        g_byte_array_set_size(state->memory[block], (guint)sizes[block]);
+        memset(state->memory[block]->data, 0, sizes[block]);
+    }
+    return true;
+}
+
+static bool sink_pages(void *opaque, MachineMemoryBlock block, uint64_t offset, const void *data,
+                       size_t size, GError **error)
+{
+    HeldState *state = opaque;
+    g_assert_cmpuint(offset % 4096, ==, 0);
+    g_assert_cmpuint(size % 4096, ==, 0);
+    g_assert_cmpuint(offset + size, <=, state->memory[block]->len);
+    if (data)
+        memcpy(state->memory[block]->data + offset, data, size);
+    else
+        memset(state->memory[block]->data + offset, 0, size);
+    if (state->fail_after && --state->fail_after == 0) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "no room in this test");
+        return false;
+    }
+    return true;
+}
+
+static bool sink_commit(void *opaque, GBytes *form, const uint32_t *hot, size_t hot_count,
+                        GError **error)
+{
+    HeldState *state = opaque;
+    state->form = g_bytes_ref(form);
+    state->hot_count = hot_count;
+    return true;
+}
+
+static void sink_discard(void *opaque)
+{
+    ((HeldState *)opaque)->discarded = true;
+}
+
+MachineStateSink held_state_sink(HeldState *state)
+{
+    state->source = (MachineStateSource){ source_form, source_memory_size, source_memory,
+                                          source_filled, source_consume, state };
+    return (MachineStateSink){ sink_begin, sink_pages, sink_commit, sink_discard, state };
+}
+
 void held_state_take(HeldState *state, Machine *machine)
 {
     *state = (HeldState){ .source = { source_form, source_memory_size, source_memory,
@@ -135,35 +185,51 @@ void held_state_take(HeldState *state, Machine *machine)
 
 void held_state_clear(HeldState *state)
 {
-    g_bytes_unref(state->form);
+    g_clear_pointer(&state->form, g_bytes_unref);
     for (MachineMemoryBlock block = 0; block < MACHINE_MEMORY_BLOCKS; block++)
-        g_byte_array_unref(state->memory[block]);
+        g_clear_pointer(&state->memory[block], g_byte_array_unref);
 }
 
-size_t state_box_sum_code(uint8_t code[64], uint32_t rounds)
+size_t state_box_sum_code(uint8_t code[128], uint32_t rounds)
 {
     static const uint8_t form[] = {
-        0x66, 0xb9, 0, 0, 0, 0,       // mov ecx, rounds
-        0x66, 0xb8, 0, 0, 0, 0,       // mov eax, seed
-        0x66, 0x69, 0xc0, 0, 0, 0, 0, // again: imul eax, eax, factor
-        0x66, 0x05, 0, 0, 0, 0,       // add eax, summand
-        0x66, 0x49, 0x75, 0xef,       // dec ecx; jnz again
-        0x66, 0xc1, 0xe8, 0x18,       // shr eax, 24
-        0xba, 0x01, 0x05, 0xee,       // out 501h, al
-        0xf4, 0xeb, 0xfd,             // hlt; jmp
+        0xb8, 0x00, 0x20, 0x8e, 0xc0,       // mov ax, 2000h; mov es, ax
+        0x31, 0xff, 0xb9, 0x00, 0x40,       // xor di, di; mov cx, 4000h
+        0x66, 0x31, 0xc0, 0xfc, 0xf3, 0x66, 0xab, // xor eax, eax; cld; rep stosd
+        0x66, 0xb9, 0, 0, 0, 0,             // (17) mov ecx, rounds
+        0x66, 0xb8, 0, 0, 0, 0,             // (23) mov eax, seed
+        0x66, 0x69, 0xc0, 0, 0, 0, 0,       // (29) again: imul eax, eax, factor
+        0x66, 0x05, 0, 0, 0, 0,             // (36) add eax, summand
+        0x26, 0x66, 0x89, 0x05,             // mov es:[di], eax
+        0x83, 0xc7, 0x04,                   // add di, 4
+        0x66, 0x49, 0x75, 0xe8,             // dec ecx; jnz again
+        0x66, 0x31, 0xdb,                   // xor ebx, ebx
+        0x31, 0xff, 0xb9, 0x00, 0x40,       // xor di, di; mov cx, 4000h
+        0x26, 0x66, 0x33, 0x1d,             // sum: xor ebx, es:[di]
+        0x83, 0xc7, 0x04, 0x49, 0x75, 0xf6, // add di, 4; dec cx; jnz sum
+        0x66, 0x89, 0xd8,                   // mov eax, ebx
+        0x66, 0xc1, 0xe8, 0x10, 0x31, 0xd8, // shr eax, 16; xor ax, bx
+        0x30, 0xe0, 0xba, 0x01, 0x05, 0xee, // xor al, ah; out 501h, al
+        0xf4, 0xeb, 0xfd,                   // hlt; jmp
     };
+    G_STATIC_ASSERT(sizeof form <= 128);
     memcpy(code, form, sizeof form);
-    le32_write(code + 2, rounds);
-    le32_write(code + 8, SEED);
-    le32_write(code + 15, FACTOR);
-    le32_write(code + 21, SUMMAND);
+    le32_write(code + 19, rounds);
+    le32_write(code + 25, SEED);
+    le32_write(code + 32, FACTOR);
+    le32_write(code + 38, SUMMAND);
     return sizeof form;
 }
 
 uint8_t state_box_result(uint32_t rounds)
 {
-    uint32_t value = SEED;
-    while (rounds--)
-        value = value * FACTOR + SUMMAND;
-    return (uint8_t)(value >> 24);
+    static uint32_t memory[0x4000];
+    memset(memory, 0, sizeof memory);
+    uint32_t value = SEED, sum = 0;
+    for (uint32_t i = 0; i < rounds; i++)
+        memory[i % 0x4000] = value = value * FACTOR + SUMMAND;
+    for (unsigned i = 0; i < 0x4000; i++)
+        sum ^= memory[i];
+    sum ^= sum >> 16;
+    return (uint8_t)(sum ^ sum >> 8);
 }

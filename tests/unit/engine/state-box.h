@@ -23,6 +23,9 @@ typedef struct {
     GBytes *form;
     GByteArray *memory[MACHINE_MEMORY_BLOCKS];
     unsigned consumed, filled;
+    size_t hot_count;
+    bool discarded;
+    unsigned fail_after; // the Nth call with pages fails; 0: none
     MachineStateSource source;
 } HeldState;
 
@@ -34,11 +37,14 @@ void state_box_clear(StateBox *box);
 void state_box_run_until_exit(StateBox *box);
 void state_box_run_for(StateBox *box, unsigned ms);
 
+// A sink that fills the (zeroed) state; once it is committed the state can be a source.
+MachineStateSink held_state_sink(HeldState *state);
+
 // Everything of a machine that stands still.
 void held_state_take(HeldState *state, Machine *machine);
 void held_state_clear(HeldState *state);
 
-// A boot sector that computes for `rounds` rounds, then writes state_box_result(rounds) to the exit
-// port. Returns its size.
-size_t state_box_sum_code(uint8_t code[64], uint32_t rounds);
+// A boot sector that computes for `rounds` rounds, writing all over 64 KiB, then writes
+// state_box_result(rounds) to the exit port. Returns its size.
+size_t state_box_sum_code(uint8_t code[128], uint32_t rounds);
 uint8_t state_box_result(uint32_t rounds);
