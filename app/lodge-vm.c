@@ -71,7 +71,8 @@ static const char *state_text(LodgeVm *self)
     } texts[] = {
         { "off", N_("Powered off") }, { "starting", N_("Starting…") },
         { "running", N_("Running") },  { "paused", N_("Paused") },
-        { "stopping", N_("Shutting down…") }, { "crashed", N_("Crashed") },
+        { "stopping", N_("Shutting down…") }, { "suspending", N_("Saving its state…") },
+        { "crashed", N_("Crashed") },
     };
     if (self->config_problem)
         return _("Cannot be used");

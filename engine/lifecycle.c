@@ -3,6 +3,7 @@
 #include "engine/lifecycle.h"
 
 #include "engine/base/guest-log.h"
+#include "engine/machine-capture.h"
 
 #include <gio/gio.h>
 
@@ -16,6 +17,8 @@ struct Lifecycle {
     uint32_t debug_value;
     char *reason;
     guint patience; // timer of an asked-for shutdown
+    MachineCapture *capture; // while suspending
+    bool resumed;            // built from a state that is not used up yet
 };
 
 static void set_state(Lifecycle *lifecycle, LifecycleState state, const char *reason)
@@ -33,6 +36,7 @@ static void set_state(Lifecycle *lifecycle, LifecycleState state, const char *re
 
 static void halt(Lifecycle *lifecycle)
 {
+    g_clear_pointer(&lifecycle->capture, machine_capture_free);
     if (machine_is_running(lifecycle->machine))
         machine_pause(lifecycle->machine);
 }
@@ -82,6 +86,7 @@ Lifecycle *lifecycle_new(const LifecycleConfig *config, GError **error)
     options.event = machine_event;
     options.opaque = lifecycle;
     lifecycle->machine = machine_new(&options, error);
+    lifecycle->resumed = options.resume != NULL;
     if (!lifecycle->machine) {
         lifecycle_free(lifecycle);
         return NULL;
@@ -95,6 +100,7 @@ void lifecycle_free(Lifecycle *lifecycle)
         return;
     if (lifecycle->patience)
         g_source_remove(lifecycle->patience);
+    machine_capture_free(lifecycle->capture);
     machine_free(lifecycle->machine);
     g_free(lifecycle->reason);
     g_free(lifecycle);
@@ -111,8 +117,12 @@ bool lifecycle_start(Lifecycle *lifecycle, GError **error)
 {
     if (lifecycle->state != LIFECYCLE_STARTING)
         return refuse(lifecycle, "started", error);
+    const MachineStateSource *source = lifecycle->config.machine.resume;
+    if (lifecycle->resumed && !source->consume(source->opaque, error))
+        return false;
     machine_run(lifecycle->machine);
-    set_state(lifecycle, LIFECYCLE_RUNNING, NULL);
+    set_state(lifecycle, LIFECYCLE_RUNNING, lifecycle->resumed ? "it goes on where it was" : NULL);
+    lifecycle->resumed = false;
     return true;
 }
 
@@ -136,7 +146,8 @@ bool lifecycle_resume(Lifecycle *lifecycle, GError **error)
 
 bool lifecycle_reset(Lifecycle *lifecycle, GError **error)
 {
-    if (lifecycle->state == LIFECYCLE_OFF || lifecycle->state == LIFECYCLE_STARTING)
+    if (lifecycle->state == LIFECYCLE_OFF || lifecycle->state == LIFECYCLE_STARTING ||
+        lifecycle->state == LIFECYCLE_SUSPENDING)
         return refuse(lifecycle, "reset", error);
     machine_reset(lifecycle->machine, true);
     if (lifecycle->state == LIFECYCLE_CRASHED) {
@@ -175,6 +186,52 @@ bool lifecycle_stop(Lifecycle *lifecycle, bool force, GError **error)
     return true;
 }
 
+static void suspend_progress(void *opaque, double fraction)
+{
+    Lifecycle *lifecycle = opaque;
+    lifecycle->config.progress(lifecycle->config.opaque, fraction);
+}
+
+static void suspend_done(void *opaque, const GError *error, const MachineCaptureStats *stats)
+{
+    Lifecycle *lifecycle = opaque;
+    g_autofree char *reason =
+        error ? g_strdup_printf("it could not be suspended: %s", error->message) : NULL;
+    g_clear_pointer(&lifecycle->capture, machine_capture_free);
+    if (error) {
+        g_warning("%s", reason);
+        set_state(lifecycle, machine_is_running(lifecycle->machine) ? LIFECYCLE_RUNNING
+                                                                    : LIFECYCLE_PAUSED, reason);
+        return;
+    }
+    g_info("suspended in %" G_GINT64_FORMAT " ms: %" G_GUINT64_FORMAT " MiB in %u rounds",
+           stats->duration / 1000, stats->bytes >> 20, stats->rounds);
+    turn_off(lifecycle, LIFECYCLE_SUSPENDED, "suspended; a start goes on from here");
+}
+
+bool lifecycle_suspend(Lifecycle *lifecycle, GError **error)
+{
+    if (lifecycle->state != LIFECYCLE_RUNNING && lifecycle->state != LIFECYCLE_PAUSED)
+        return refuse(lifecycle, "suspended", error);
+    if (!lifecycle->config.suspend_to) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_INITIALIZED,
+                            "this machine has no place for its state: it is not run from a folder "
+                            "of its own that can be written");
+        return false;
+    }
+    MachineCaptureConfig config = {
+        .machine = lifecycle->machine,
+        .sink = *lifecycle->config.suspend_to,
+        .stay_stopped = true,
+        .progress = lifecycle->config.progress ? suspend_progress : NULL,
+        .done = suspend_done,
+        .opaque = lifecycle,
+    };
+    lifecycle->capture = machine_capture_new(&config);
+    set_state(lifecycle, LIFECYCLE_SUSPENDING, NULL);
+    return true;
+}
+
 LifecycleState lifecycle_state(const Lifecycle *lifecycle)
 {
     return lifecycle->state;
@@ -185,7 +242,8 @@ const char *lifecycle_state_name(LifecycleState state)
     static const char *const names[] = {
         [LIFECYCLE_OFF] = "off",         [LIFECYCLE_STARTING] = "starting",
         [LIFECYCLE_RUNNING] = "running", [LIFECYCLE_PAUSED] = "paused",
-        [LIFECYCLE_STOPPING] = "stopping", [LIFECYCLE_CRASHED] = "crashed",
+        [LIFECYCLE_STOPPING] = "stopping", [LIFECYCLE_SUSPENDING] = "suspending",
+        [LIFECYCLE_CRASHED] = "crashed",
     };
     return names[state];
 }

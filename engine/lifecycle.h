@@ -3,6 +3,7 @@
 //
 //     off -> starting -> running <-> paused
 //                           |  \-> stopping (the guest was asked to shut down) -> off
+//                           |  \-> suspending (its state is being saved) -> off
 //                           \-> crashed (with a reason; a reset or a stop leads out)
 //
 // Main thread only.
@@ -16,6 +17,7 @@ typedef enum {
     LIFECYCLE_RUNNING,
     LIFECYCLE_PAUSED,
     LIFECYCLE_STOPPING,
+    LIFECYCLE_SUSPENDING,
     LIFECYCLE_CRASHED,
 } LifecycleState;
 
@@ -25,12 +27,19 @@ typedef enum {
     LIFECYCLE_GUEST_POWERED_OFF,
     LIFECYCLE_DEBUG_EXIT, // lifecycle_debug_value
     LIFECYCLE_STOPPED,    // by a person
+    LIFECYCLE_SUSPENDED,  // its state is saved
 } LifecycleEnd;
 
 typedef struct Lifecycle Lifecycle;
 
 typedef struct {
-    MachineOptions machine; // its event and opaque are set by the lifecycle
+    // Its event and opaque are set by the lifecycle. With `resume`, the state is used up when the
+    // machine starts; source and sink must live as long as the lifecycle.
+    MachineOptions machine;
+    // Where a suspended machine's state goes; NULL: it cannot be suspended.
+    const struct MachineStateSink *suspend_to;
+    // Of a suspend, 0 to 1. May be NULL.
+    void (*progress)(void *opaque, double fraction);
     // After each change of state. reason: one sentence or "". May not free the lifecycle.
     void (*changed)(void *opaque, LifecycleState state, const char *reason);
     void *opaque;
@@ -50,6 +59,10 @@ bool lifecycle_reset(Lifecycle *lifecycle, GError **error);
 // force: takes the power away. Otherwise asks the guest; if it has not shut down after two minutes
 // the state is running again, and reason says so.
 bool lifecycle_stop(Lifecycle *lifecycle, bool force, GError **error);
+
+// Saves the state while the guest runs on for the most part, then the machine is off. Returns at
+// once; where saving fails the state is again what it was, and reason says why.
+bool lifecycle_suspend(Lifecycle *lifecycle, GError **error);
 
 LifecycleState lifecycle_state(const Lifecycle *lifecycle);
 const char *lifecycle_state_name(LifecycleState state); // "running"

@@ -11,6 +11,7 @@
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
 #include "engine/supervisor.h"
+#include "engine/suspend-file.h"
 #include "snapshots/block.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ typedef struct {
     GMainLoop *loop;
     GDBusConnection *bus;
     guint name_id;
+    SuspendFile *state; // NULL: the machine cannot be suspended
     Lifecycle *lifecycle;
     VmObject *object;
     bool named;
@@ -68,6 +70,13 @@ static void changed(void *opaque, LifecycleState state, const char *reason)
         vm_object_update(vm->object);
     if (state == LIFECYCLE_OFF)
         g_main_loop_quit(vm->loop);
+}
+
+static void progress(void *opaque, double fraction)
+{
+    Vm *vm = opaque;
+    if (vm->object)
+        vm_object_set_progress(vm->object, fraction);
 }
 
 static void firmware_line(void *opaque, const char *line)
@@ -182,8 +191,26 @@ static gboolean on_signal(gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
+// Where the folder cannot be written the machine runs all the same, and cannot be suspended.
+static bool open_state(Vm *vm, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    vm->state = suspend_file_open(vm->folder, &problem);
+    if (vm->state)
+        return true;
+    if (vm_folder_is_suspended(vm->folder) || problem->code == G_IO_ERROR_BUSY) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return false;
+    }
+    g_info("the machine cannot be suspended: %s", problem->message);
+    return true;
+}
+
 static bool build(Vm *vm, GError **error)
 {
+    if (!open_state(vm, error))
+        return false;
+    const MachineStateSource *resume = vm->state ? suspend_file_source(vm->state) : NULL;
     LifecycleConfig config = {
         .machine = {
             .config = vm->config,
@@ -192,8 +219,11 @@ static bool build(Vm *vm, GError **error)
             .spice = true,
             .spice_socket = vm->spice_socket,
             .scanout_socket = vm->scanout_socket,
+            .resume = resume,
             .firmware_line = firmware_line,
         },
+        .suspend_to = vm->state ? suspend_file_sink(vm->state) : NULL,
+        .progress = progress,
         .changed = changed,
         .opaque = vm,
     };
@@ -205,6 +235,7 @@ static bool build(Vm *vm, GError **error)
     vm->object = vm_object_new(vm->bus, vm->lifecycle, vm->folder, vm->spice_socket, error);
     if (!vm->object)
         return false;
+    vm_object_set_resumed(vm->object, resume != NULL);
     return machine_enter_sandbox(machine, error);
 }
 
@@ -230,13 +261,16 @@ static int engine_process(void *opaque)
     } else {
         g_unix_signal_add(SIGTERM, on_signal, vm);
         g_unix_signal_add(SIGINT, on_signal, vm);
-        if (!vm->wait)
-            lifecycle_start(vm->lifecycle, NULL);
-        tell(vm, "+");
-        g_main_loop_run(vm->loop);
+        bool started = vm->wait || lifecycle_start(vm->lifecycle, &error);
+        tell(vm, started ? "+" : error->message);
+        if (started)
+            g_main_loop_run(vm->loop);
+        else
+            status = STATUS_FAILED;
     }
     vm_object_free(vm->object);
     lifecycle_free(vm->lifecycle);
+    suspend_file_close(vm->state);
     if (vm->bus)
         g_dbus_connection_flush_sync(vm->bus, NULL, NULL);
     return status;
@@ -251,6 +285,7 @@ static void tidy(void *opaque, int status)
     g_unlink(vm->spice_socket);
     g_unlink(vm->scanout_socket);
     g_rmdir(vm->runtime_folder);
+    suspend_file_tidy(vm->folder);
 }
 
 static int supervise_engine(Vm *vm)

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// start, stop, pause, resume, reset.
+// start, stop, pause, resume, suspend, reset.
 #include "app/cli/commands.h"
 
 #include "app/cli/running.h"
 #include "app/client/engine-launcher.h"
+
+#include <stdio.h>
+#include <unistd.h>
 
 static int run_start(const CliCall *call)
 {
@@ -43,14 +46,34 @@ static gboolean stop_by_force(LodgeVm1 *proxy, GCancellable *cancellable, GError
     return FALSE;
 }
 
+// Of a machine that is suspended: there is nothing to stop but its state.
+static int discard_state(const char *folder)
+{
+    GError *error = NULL;
+    return vm_folder_discard_state(folder, &error) ? CLI_OK : cli_fail(error);
+}
+
 static int run_stop(const CliCall *call)
 {
+    const char *name = cli_argument(call, 0);
+    GError *error = NULL;
+    g_autofree char *folder = vm_folder_find(name, &error);
+    g_autoptr(Config) config = folder ? vm_client_config(folder, &error) : NULL;
+    if (!config)
+        return cli_fail(error);
+    g_autofree char *state = vm_client_state(config);
+    if (g_str_equal(state, "off") && cli_has(call, "--discard-state"))
+        return discard_state(folder);
+    if (g_str_equal(state, "off") && vm_folder_is_suspended(folder))
+        return cli_fail_text("the machine %s is suspended; lodgectl start %s goes on, lodgectl stop "
+                             "%s --discard-state throws its state away", name, name, name);
     return running_call(cli_argument(call, 0),
                         cli_has(call, "--force") ? stop_by_force : stop_gently);
 }
 
 static const CliOption stop_options[] = {
     { "--force", NULL, "take the power away; unsaved work of the guest is lost" },
+    { "--discard-state", NULL, "throw a suspended machine's state away; it starts anew then" },
 };
 
 const CliCommand command_stop = {
@@ -90,6 +113,58 @@ const CliCommand command_resume = {
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run_resume,
+};
+
+static void show_progress(LodgeVm1 *proxy)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\rsaving: %3.0f %%", lodge_vm1_get_suspend_progress(proxy) * 100);
+}
+
+// The engine ends when the state is safe. Interrupting the command leaves the engine at it.
+static gboolean suspend(LodgeVm1 *proxy, GCancellable *cancellable, GError **error)
+{
+    if (!lodge_vm1_call_suspend_sync(proxy, cancellable, error))
+        return FALSE;
+    for (;;) {
+        while (g_main_context_iteration(NULL, FALSE))
+            ;
+        g_autofree char *owner = g_dbus_proxy_get_name_owner(G_DBUS_PROXY(proxy));
+        const char *state = owner ? lodge_vm1_get_state(proxy) : NULL;
+        bool saving = g_strcmp0(state, "suspending") == 0;
+        if (!owner || (!saving && g_strcmp0(state, "off") != 0)) {
+            if (isatty(STDERR_FILENO))
+                fprintf(stderr, "\r%*s\r", 20, "");
+            if (!owner)
+                return TRUE;
+            g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                                lodge_vm1_get_state_reason(proxy));
+            return FALSE;
+        }
+        if (saving)
+            show_progress(proxy);
+        g_usleep(10 * 1000);
+    }
+}
+
+static int run_suspend(const CliCall *call)
+{
+    const char *name = cli_argument(call, 0);
+    int status = running_call(name, suspend);
+    g_autofree char *folder = status == CLI_OK ? vm_folder_find(name, NULL) : NULL;
+    if (folder && !vm_folder_is_suspended(folder))
+        return cli_fail_text("the machine %s is off, but its state was not saved: the guest powered "
+                             "off, or the engine ended; see engine.log", name);
+    return status;
+}
+
+const CliCommand command_suspend = {
+    .name = "suspend",
+    .arguments = "NAME",
+    .summary = "Saves a machine's state; start goes on from there.",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run_suspend,
 };
 
 static int run_reset(const CliCall *call)

@@ -42,7 +42,7 @@ static int run_list(const CliCall *call)
         g_autoptr(GError) error = NULL;
         g_autofree char *folder = vm_folder_find(*name, &error);
         g_autoptr(Config) config = folder ? vm_client_config(folder, &error) : NULL;
-        g_autofree char *state = config ? vm_client_state(config) : g_strdup("broken");
+        g_autofree char *state = config ? vm_client_state_in(folder, config) : g_strdup("broken");
         if (as_json)
             append_listed(json, *name, config, state, error ? error->message : "");
         else if (config)
@@ -114,7 +114,7 @@ static int run_show(const CliCall *call)
     if (proxy)
         put_running(&out, proxy);
     else
-        put(&out, "state", "off");
+        put(&out, "state", vm_folder_is_suspended(folder) ? "suspended" : "off");
     for (size_t i = 0; i < config_key_count; i++) {
         const ConfigKey *key = &config_keys[i];
         for (unsigned instance = 0; instance < key->instances; instance++) {

@@ -6,7 +6,8 @@
 
 extern const CliCommand command_create, command_set, command_delete;
 extern const CliCommand command_list, command_show;
-extern const CliCommand command_start, command_stop, command_pause, command_resume, command_reset;
+extern const CliCommand command_start, command_stop, command_pause, command_resume,
+    command_suspend, command_reset;
 extern const CliCommand command_screenshot, command_type, command_key;
 extern const CliCommand command_console;
 extern const CliCommand command_run, command_doctor;

@@ -8,7 +8,8 @@
 
 static const CliCommand *const commands[] = {
     &command_create, &command_list,   &command_show,   &command_set,        &command_delete,
-    &command_start,  &command_stop,   &command_pause,  &command_resume,     &command_reset,
+    &command_start,  &command_stop,   &command_pause,  &command_resume,     &command_suspend,
+    &command_reset,
     &command_console, &command_screenshot, &command_type, &command_key, &command_run,
     &command_doctor,
 };

@@ -42,6 +42,15 @@ char *vm_client_state(const Config *config)
     return g_strdup(state ? state : "off");
 }
 
+char *vm_client_state_in(const char *folder, const Config *config)
+{
+    char *state = vm_client_state(config);
+    if (!g_str_equal(state, "off") || !vm_folder_is_suspended(folder))
+        return state;
+    g_free(state);
+    return g_strdup("suspended");
+}
+
 void vm_client_strip_error(GError *error)
 {
     g_dbus_error_strip_remote_error(error);

@@ -19,6 +19,9 @@ LodgeVm1 *vm_client_connect(const Config *config, GError **error);
 // The machine's state: "off" where no engine runs it or there is no bus. Free with g_free.
 char *vm_client_state(const Config *config);
 
+// The same for a machine in a folder: also "suspended", where it is off and goes on at its start.
+char *vm_client_state_in(const char *folder, const Config *config);
+
 // Takes "GDBus.Error:...: " off a message that came over the bus.
 void vm_client_strip_error(GError *error);
 

@@ -82,6 +82,14 @@ static gboolean handle_resume(LodgeVm1 *skeleton, GDBusMethodInvocation *invocat
     return answer(object, invocation, done, error);
 }
 
+static gboolean handle_suspend(LodgeVm1 *skeleton, GDBusMethodInvocation *invocation,
+                               VmObject *object)
+{
+    GError *error = NULL;
+    bool done = lifecycle_suspend(object->lifecycle, &error);
+    return answer(object, invocation, done, error);
+}
+
 static gboolean handle_reset(LodgeVm1 *skeleton, GDBusMethodInvocation *invocation,
                              VmObject *object)
 {
@@ -280,6 +288,7 @@ static void connect_methods(VmObject *object)
         { "handle-stop", G_CALLBACK(handle_stop) },
         { "handle-pause", G_CALLBACK(handle_pause) },
         { "handle-resume", G_CALLBACK(handle_resume) },
+        { "handle-suspend", G_CALLBACK(handle_suspend) },
         { "handle-reset", G_CALLBACK(handle_reset) },
         { "handle-type-text", G_CALLBACK(handle_type_text) },
         { "handle-send-keys", G_CALLBACK(handle_send_keys) },
@@ -341,6 +350,16 @@ void vm_object_free(VmObject *object)
     g_ptr_array_unref(object->serial_clients);
     key_feeder_free(object->feeder);
     g_free(object);
+}
+
+void vm_object_set_progress(VmObject *object, double fraction)
+{
+    lodge_vm1_set_suspend_progress(object->skeleton, fraction);
+}
+
+void vm_object_set_resumed(VmObject *object, bool resumed)
+{
+    lodge_vm1_set_resumed(object->skeleton, resumed);
 }
 
 void vm_object_update(VmObject *object)
