@@ -37,7 +37,7 @@ typedef struct {
 
 // Begins; one at a time for a machine. Main thread, lock not held.
 MachineCapture *machine_capture_new(const MachineCaptureConfig *config);
-// Gives up where it has not ended: done is not called, the sink discards, a machine that stood still
-// for it stays so. NULL is allowed. Main thread.
+// Gives up where it has not ended: done is not called, the sink discards, a machine that stood
+// still for it stays so. NULL is allowed. Main thread.
 void machine_capture_free(MachineCapture *capture);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MachineCapture, machine_capture_free)

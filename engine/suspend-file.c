@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A file: the head page; at 1 MiB RAM, then video memory, both sparse, page by page as in the
 // guest; then the state form; then numbers of hot pages, u32 each.
-// Head: "LODGESUS", u32 version, u32 hot pages, u64 generation, u64 offset and u64 size each of RAM,
-// video memory and form, u64 offset of the hot pages, and at byte 992 SHA-256 of what is before.
-// All little-endian. Of two files with a head the one with the higher generation counts.
+// Head: "LODGESUS", u32 version, u32 hot pages, u64 generation, u64 offset and u64 size each of
+// RAM, video memory and form, u64 offset of the hot pages, and at byte 992 SHA-256 of what is
+// before. All little-endian. Of two files with a head the one with the higher generation counts.
 #include "engine/suspend-file.h"
 
 #include "engine/base/bytes.h"
@@ -88,7 +88,8 @@ static void encode_head(const Head *head, uint8_t page[PAGE])
 static bool refuse(const char *path, GError **error, const char *what)
 {
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                "the suspended state in %s %s; discard it, and the machine starts anew", path, what);
+                "the suspended state in %s %s; discard it, and the machine starts anew", path,
+                what);
     return false;
 }
 
@@ -329,8 +330,8 @@ static void sink_discard(void *opaque)
 
 // ---- Life ----
 
-// Opens and locks. The caretaker of an engine that has just ended may hold the file for a moment and
-// then remove it: it is opened anew then.
+// Opens and locks. The caretaker of an engine that has just ended may hold the file for a moment
+// and then remove it: it is opened anew then.
 static int open_locked(const char *path, GError **error)
 {
     for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {

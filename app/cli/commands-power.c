@@ -65,8 +65,8 @@ static int run_stop(const CliCall *call)
     if (g_str_equal(state, "off") && cli_has(call, "--discard-state"))
         return discard_state(folder);
     if (g_str_equal(state, "off") && vm_folder_is_suspended(folder))
-        return cli_fail_text("the machine %s is suspended; lodgectl start %s goes on, lodgectl stop "
-                             "%s --discard-state throws its state away", name, name, name);
+        return cli_fail_text("the machine %s is suspended; lodgectl start %s goes on, lodgectl "
+                             "stop %s --discard-state throws its state away", name, name, name);
     return running_call(cli_argument(call, 0),
                         cli_has(call, "--force") ? stop_by_force : stop_gently);
 }
@@ -153,8 +153,8 @@ static int run_suspend(const CliCall *call)
     int status = running_call(name, suspend);
     g_autofree char *folder = status == CLI_OK ? vm_folder_find(name, NULL) : NULL;
     if (folder && !vm_folder_is_suspended(folder))
-        return cli_fail_text("the machine %s is off, but its state was not saved: the guest powered "
-                             "off, or the engine ended; see engine.log", name);
+        return cli_fail_text("the machine %s is off, but its state was not saved: the guest "
+                             "powered off, or the engine ended; see engine.log", name);
     return status;
 }
 
