@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // lodge-engine: one process per virtual machine.
 #include "engine/bus/device-table.h"
+#include "engine/disk-jobs.h"
 #include "engine/doctor.h"
 #include "engine/run.h"
 #include "engine/sandbox.h"
@@ -18,6 +19,7 @@ static const char usage[] =
     "       lodge-engine --check FOLDER        check a machine's configuration and files\n"
     "       lodge-engine --create-disk FILE SIZE\n"
     "                                          make an empty disk image\n"
+    "       lodge-engine --disk COMMAND FILE...  work on disk images; see lodgectl disk\n"
     "       lodge-engine --doctor [--json]     what this computer offers\n"
     "       lodge-engine --list-devices        the device models and what they follow\n"
     "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
@@ -58,6 +60,8 @@ int main(int argc, char **argv)
         return vm_check_command(argc - 2, argv + 2);
     if (strcmp(command, "--create-disk") == 0)
         return vm_create_disk_command(argc - 2, argv + 2);
+    if (strcmp(command, "--disk") == 0)
+        return disk_command(argc - 2, argv + 2);
     if (strcmp(command, "--doctor") == 0)
         return doctor_command(argc - 2, argv + 2);
     if (strcmp(command, "--list-devices") == 0)

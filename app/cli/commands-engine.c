@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// run, doctor: lodge-engine does them, and knows their options.
+// run, doctor: lodge-engine does them, and knows their options. become_engine serves others, too.
 #include "app/cli/commands.h"
 
 #include "app/client/engine-launcher.h"
@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static int become_engine(const char *mode, int argc, char **argv)
+int become_engine(const char *mode, int argc, char **argv)
 {
     GError *error = NULL;
     g_autofree char *program = program_find("lodge-engine", &error);

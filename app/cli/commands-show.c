@@ -3,7 +3,7 @@
 // added, never changed.
 #include "app/cli/commands.h"
 
-#include "app/cli/json.h"
+#include "engine/base/json-text.h"
 #include "app/client/vm-client.h"
 
 #include <stdio.h>

@@ -11,3 +11,8 @@ extern const CliCommand command_start, command_stop, command_pause, command_resu
 extern const CliCommand command_screenshot, command_type, command_key;
 extern const CliCommand command_console;
 extern const CliCommand command_run, command_doctor;
+extern const CliCommand command_disk;
+
+// Replaces this process by lodge-engine in that mode, with the arguments. Returns only where it
+// could not be started: an exit status.
+int become_engine(const char *mode, int argc, char **argv);

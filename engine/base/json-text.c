@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// See json.h.
-#include "app/cli/json.h"
+// See json-text.h.
+#include "engine/base/json-text.h"
 
 void json_append_string(GString *json, const char *text)
 {

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See disk-jobs.h. A job that is interrupted (Ctrl+C, SIGTERM) leaves nothing behind: a new image
+// has no name before it is whole (image-writer.h); what changes an image in place is ordered so
+// that it is sound at any moment, and is not interrupted.
+#include "engine/disk-jobs.h"
+
+#include "engine/config/config-keys.h"
+#include "engine/disk-report.h"
+#include "snapshots/formats/image-writer.h"
+
+#include <gio/gio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "Usage: lodgectl disk COMMAND [OPTION]... FILE...\n"
+    "Works on disk images: raw, qcow2, VMDK, VDI, VHD, VHDX.\n\n"
+    "  info FILE            what an image is\n"
+    "  check FILE           looks for damage; status 1 where there is some left\n"
+    "  convert FILE NEW     copies a disk into a new image; what it stands on is put into it\n"
+    "  resize FILE SIZE     makes a disk larger: to SIZE, or by SIZE where that begins with +\n\n"
+    "  --format NAME        the image's format (convert: of the new one) where its name does not\n"
+    "                       end in it: raw, qcow2, vmdk, vdi, vhd, vhdx\n"
+    "  --from NAME          convert: the format of the source, where neither its name nor its\n"
+    "                       first bytes may tell\n"
+    "  --compress NAME      convert to qcow2: zlib or zstd\n"
+    "  --repair             check: puts right what can be without guessing\n"
+    "  --json               info, check: the same as JSON\n\n"
+    "Status: 0 done, 1 failed, 2 wrong usage. See lodgectl(1).\n";
+
+typedef struct {
+    const char *arguments[2];
+    int count;
+    const char *format, *from, *compress;
+    bool repair, json;
+} Job;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+static int fail(GError *error)
+{
+    const char *prefix = g_getenv("LODGE_PROGRAM_NAME");
+    fprintf(stderr, "%s: %s\n", prefix ? prefix : "lodge-engine", error->message);
+    g_error_free(error);
+    return 1;
+}
+
+// Whoever only reads may look at the first bytes; whoever writes may not, since a guest may have
+// written them. ret_format: NULL to look.
+static bool choose_format(const char *path, const char *given, bool writes, const char **ret_format,
+                          GError **error)
+{
+    const char *named = image_format_of_name(path);
+    *ret_format = given ? given : named;
+    if (given && !image_format_known(given)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "%s is no format; use raw, qcow2, vmdk, vdi, vhd or vhdx", given);
+        return false;
+    }
+    if (given || strcmp(named, "raw") != 0)
+        return true;
+    *ret_format = writes ? "raw" : NULL;
+    if (!writes)
+        return true;
+    ImageOpen options = { .path = path, .fd = -1, .read_only = true, .for_check = true };
+    Image *image = image_open(&options, NULL);
+    const char *looks = image ? image_format(image) : "raw";
+    image_close(image);
+    if (strcmp(looks, "raw") == 0)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "%s looks like %s, but its name does not say so; say --format %s or --format raw",
+                path, looks, looks);
+    return false;
+}
+
+static Image *open_image(const char *path, const char *format, bool writes, bool for_check,
+                         GError **error)
+{
+    ImageOpen options = { .path = path, .fd = -1, .read_only = !writes, .for_check = for_check };
+    if (!choose_format(path, format, writes, &options.format, error))
+        return NULL;
+    return image_open(&options, error);
+}
+
+static int run_info(const Job *job)
+{
+    GError *error = NULL;
+    Image *image = open_image(job->arguments[0], job->format, false, true, &error);
+    if (!image)
+        return fail(error);
+    g_autofree char *text = job->json ? disk_report_json(image) : disk_report_text(image);
+    fputs(text, stdout);
+    image_close(image);
+    return 0;
+}
+
+static int run_check(const Job *job)
+{
+    GError *error = NULL;
+    Image *image = open_image(job->arguments[0], job->format, job->repair, true, &error);
+    ImageCheck check;
+    if (image && job->repair)
+        catch_signals(); // a repair is done to its end
+    if (!image || !image_check(image, job->repair, &check, &error)) {
+        image_close(image);
+        return fail(error);
+    }
+    g_autofree char *text =
+        job->json ? disk_check_json(image, &check) : disk_check_text(image, &check);
+    fputs(text, stdout);
+    bool sound = check.errors + check.leaks == check.repaired;
+    image_check_clear(&check);
+    int result = image_close(image);
+    if (result < 0) {
+        g_set_error(&error, G_IO_ERROR, g_io_error_from_errno(-result),
+                    "image '%s' cannot be written: %s", job->arguments[0], g_strerror(-result));
+        return fail(error);
+    }
+    return sound ? 0 : 1;
+}
+
+typedef struct {
+    uint64_t size;
+    int shown; // percent; -1: nothing yet
+    bool terminal;
+} Progress;
+
+static bool show_progress(void *opaque, uint64_t done)
+{
+    Progress *p = opaque;
+    int percent = (int)((double)done / (double)p->size * 100);
+    int step = p->terminal ? 1 : 10;
+    if (percent / step != p->shown / step || p->shown < 0) {
+        fprintf(stderr, p->terminal ? "\r%3d %%" : "%d %%\n", percent / step * step);
+        p->shown = percent;
+    }
+    return !interrupted;
+}
+
+static bool choose_packing(const Job *job, ImagePack *ret_pack, GError **error)
+{
+    const char *name = job->compress ? job->compress : "none";
+    if (strcmp(name, "none") == 0)
+        *ret_pack = IMAGE_PACK_NONE;
+    else if (strcmp(name, "zlib") == 0)
+        *ret_pack = IMAGE_PACK_ZLIB;
+    else if (strcmp(name, "zstd") == 0)
+        *ret_pack = IMAGE_PACK_ZSTD;
+    else {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "--compress %s must be one of: none, zlib, zstd", name);
+        return false;
+    }
+    return true;
+}
+
+static bool convert(const Job *job, Image *source, GError **error)
+{
+    const char *target = job->arguments[1];
+    ImageCreate create = {
+        .path = target,
+        .format = job->format ? job->format : image_format_of_name(target),
+        .size = (image_size(source) + 511) & ~UINT64_C(511),
+    };
+    if (!choose_packing(job, &create.pack, error))
+        return false;
+    ImageWriter *writer = image_writer_new(&create, error);
+    if (!writer)
+        return false;
+    catch_signals();
+    Progress progress = { image_size(source), -1, isatty(STDERR_FILENO) };
+    bool done = image_copy(source, writer, show_progress, &progress, error);
+    if (progress.terminal)
+        fprintf(stderr, "\r     \r");
+    if (done)
+        return image_writer_finish(writer, error);
+    image_writer_cancel(writer);
+    return false;
+}
+
+static int run_convert(const Job *job)
+{
+    GError *error = NULL;
+    Image *source = open_image(job->arguments[0], job->from, false, false, &error);
+    bool done = source && convert(job, source, &error);
+    image_close(source);
+    return done ? 0 : fail(error);
+}
+
+static bool wanted_size(const char *text, uint64_t now, uint64_t *ret_size, GError **error)
+{
+    bool more = *text == '+';
+    int64_t size;
+    if (!config_size_parse(text + more, &size) || size <= 0 || size > INT64_C(1) << 60) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "%s is no disk size; give one with a unit, like 20G or +5G", text);
+        return false;
+    }
+    *ret_size = more ? now + (uint64_t)size : (uint64_t)size;
+    return true;
+}
+
+static int run_resize(const Job *job)
+{
+    GError *error = NULL;
+    Image *image = open_image(job->arguments[0], job->format, true, false, &error);
+    uint64_t size;
+    if (!image || !wanted_size(job->arguments[1], image_size(image), &size, &error)) {
+        image_close(image);
+        return fail(error);
+    }
+    catch_signals(); // short, and not to be stopped halfway
+    bool done = image_resize(image, size, &error);
+    int result = image_close(image);
+    if (done && result < 0) {
+        done = false;
+        g_set_error(&error, G_IO_ERROR, g_io_error_from_errno(-result),
+                    "image '%s' cannot be written: %s", job->arguments[0], g_strerror(-result));
+    }
+    return done ? 0 : fail(error);
+}
+
+static const struct {
+    const char *name;
+    int arguments;
+    int (*run)(const Job *job);
+} commands[] = {
+    { "info", 1, run_info },
+    { "check", 1, run_check },
+    { "convert", 2, run_convert },
+    { "resize", 2, run_resize },
+};
+
+static int wrong_usage(const char *what, const char *about)
+{
+    fprintf(stderr, "lodgectl disk: %s%s; see lodgectl disk --help\n", what, about);
+    return 2;
+}
+
+// An option with a value, in either spelling. False: another option. Where the value is missing,
+// *ret_value stays NULL.
+static bool take_value(const char *option, int argc, char **argv, int *at, const char **ret_value)
+{
+    size_t length = strlen(option);
+    if (strncmp(argv[*at], option, length) != 0)
+        return false;
+    if (argv[*at][length] == '=')
+        *ret_value = argv[*at] + length + 1;
+    else if (argv[*at][length])
+        return false;
+    else if (*at + 1 < argc)
+        *ret_value = argv[++*at];
+    return true;
+}
+
+static bool parse_option(Job *job, int argc, char **argv, int *at, bool *ret_missing)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } options[] = { { "--format", &job->format },
+                    { "--from", &job->from },
+                    { "--compress", &job->compress } };
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (take_value(options[i].name, argc, argv, at, options[i].value)) {
+            *ret_missing = *options[i].value == NULL;
+            return true;
+        }
+    }
+    if (strcmp(argv[*at], "--repair") == 0)
+        job->repair = true;
+    else if (strcmp(argv[*at], "--json") == 0)
+        job->json = true;
+    else
+        return false;
+    return true;
+}
+
+int disk_command(int argc, char **argv)
+{
+    Job job = { .count = 0 };
+    const char *command = NULL;
+    bool options_end = false;
+    for (int i = 0; i < argc; i++) {
+        bool missing = false;
+        if (!options_end && strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (!options_end && strcmp(argv[i], "--") == 0) {
+            options_end = true;
+        } else if (!options_end && argv[i][0] == '-' && argv[i][1]) {
+            const char *option = argv[i];
+            if (!parse_option(&job, argc, argv, &i, &missing))
+                return wrong_usage("there is no option ", option);
+            if (missing)
+                return wrong_usage("a value is missing after ", option);
+        } else if (!command) {
+            command = argv[i];
+        } else if (job.count < 2) {
+            job.arguments[job.count++] = argv[i];
+        } else {
+            return wrong_usage("too many arguments: ", argv[i]);
+        }
+    }
+    for (size_t i = 0; command && i < G_N_ELEMENTS(commands); i++) {
+        if (strcmp(commands[i].name, command) != 0)
+            continue;
+        if (job.count != commands[i].arguments)
+            return wrong_usage("wrong number of arguments for ", command);
+        return commands[i].run(&job);
+    }
+    return command ? wrong_usage("there is no command ", command)
+                   : wrong_usage("a command is missing", "");
+}
