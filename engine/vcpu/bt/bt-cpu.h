@@ -109,12 +109,15 @@ typedef struct {
     uint8_t tags;       // abridged: bit set = register in use (as FXSAVE)
     uint8_t gate;       // BT_GATE_* (bt-fpu.h): which instruction classes may run now
     uint8_t live;       // BT_LIVE_* (bt-fpu.h): what of the host's FPU is the guest's
+    uint8_t resident;   // a unit runs, and `vector` is in the host's registers
+    uint8_t shut;       // BT_GATE_*: what generated code cannot run as things are
     uint16_t opcode;
     uint64_t instruction_pointer, data_pointer;
     uint16_t instruction_selector, data_selector;
     uint32_t mxcsr;
     uint64_t xcr0;
     uint8_t buffer[64] __attribute__((aligned(32))); // memory operands that RAM cannot serve
+    uint64_t unit_address; // of an x87 operand, while a unit checks the access
 } BtFpu;
 
 struct BtCpu {

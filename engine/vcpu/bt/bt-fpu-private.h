@@ -51,7 +51,10 @@ void bt_fpu_enter(BtCpu *cpu);
 void bt_fpu_collect(BtCpu *cpu);
 // LDMXCSR and the like; reserved bits were checked.
 void bt_fpu_set_mxcsr(BtCpu *cpu, uint32_t value);
-// bt-x87-host.c. While the host's x87 registers are lent: makes BtFpu's copies current.
+// bt-x87-host.c. Raises #NM or a pending #MF, else lends the host's FPU to the guest, unless that
+// has exceptions unmasked.
+void bt_x87_enter(BtCpu *cpu);
+// While the host's x87 registers are lent: makes BtFpu's copies current.
 void bt_x87_sync(BtFpu *fpu);
 // Takes the registers back.
 void bt_x87_leave(BtCpu *cpu);
@@ -59,6 +62,11 @@ void bt_x87_leave(BtCpu *cpu);
 void bt_x87_changed(BtCpu *cpu);
 // The state after FNINIT; registers keep their contents. bt_x87_changed has to follow.
 void bt_x87_init(BtFpu *fpu);
+
+static inline bool bt_x87_all_masked(const BtFpu *fpu)
+{
+    return (fpu->control & BT_X87_EXCEPTIONS) == BT_X87_EXCEPTIONS;
+}
 
 // For the part of a handler that takes the address of locals: in the handler itself they would keep
 // BT_NEXT from being a tail call, and a chain of blocks would use up the stack.

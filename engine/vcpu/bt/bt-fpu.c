@@ -41,6 +41,7 @@ static void update_gate(BtCpu *cpu)
     if (!ts && (cpu->cr4 & BT_CR4_OSXSAVE) && (fpu->xcr0 & 6) == 6)
         gate |= BT_GATE_AVX | (quiet ? BT_GATE_AVX_FP : 0);
     fpu->gate = gate;
+    fpu->shut = (uint8_t)~(fpu->resident ? gate : gate & ~BT_GATE_SIMD);
 }
 
 void bt_fpu_update(BtCpu *cpu)
@@ -56,6 +57,35 @@ void bt_fpu_enter(BtCpu *cpu)
         fpu->live |= BT_LIVE_MXCSR;
         update_gate(cpu);
     }
+}
+
+unsigned bt_fpu_possible(const BtCpu *cpu)
+{
+    const BtFpu *fpu = &cpu->fpu;
+    unsigned possible = fpu->gate & (BT_GATE_SSE | BT_GATE_AVX);
+    if ((fpu->mxcsr & BT_MXCSR_ALL_MASKED) == BT_MXCSR_ALL_MASKED)
+        possible |= possible << 1; // the _FP bits
+    if ((fpu->gate & BT_GATE_X87) && !(fpu->status & BT_X87_ES) && bt_x87_all_masked(fpu))
+        possible |= BT_GATE_X87_FAST;
+    return possible;
+}
+
+_Static_assert(BT_GATE_SSE_FP == BT_GATE_SSE << 1 && BT_GATE_AVX_FP == BT_GATE_AVX << 1,
+               "bt_fpu_possible");
+
+bool bt_fpu_open(BtCpu *cpu, unsigned classes)
+{
+    BtFpu *fpu = &cpu->fpu;
+    if (classes & ~bt_fpu_possible(cpu))
+        return false;
+    if (classes & BT_GATE_X87_FAST)
+        bt_x87_enter(cpu);
+    if (classes & BT_GATE_SIMD) {
+        bt_fpu_enter(cpu);
+        fpu->resident = true;
+        update_gate(cpu);
+    }
+    return true;
 }
 
 void bt_fpu_collect(BtCpu *cpu)

@@ -27,6 +27,13 @@ enum {
     BT_LIVE_X87 = 1 << 1,
 };
 
+// Generated code (translator/residency.c) runs instructions of these classes on the host's own
+// registers. SIMD: only while BtFpu.resident says that the vector registers are there.
+enum {
+    BT_GATE_SIMD = BT_GATE_SSE | BT_GATE_SSE_FP | BT_GATE_AVX | BT_GATE_AVX_FP,
+    BT_GATE_UNIT = BT_GATE_SIMD | BT_GATE_X87_FAST,
+};
+
 #define BT_XCR0_MASK UINT64_C(7) // x87, SSE, AVX
 #define BT_MXCSR_MASK 0xffffu
 #define BT_MXCSR_DEFAULT 0x1f80u
@@ -50,6 +57,17 @@ static inline void bt_fpu_leave(BtCpu *cpu)
     if (cpu->fpu.live)
         bt_fpu_leave_slow(cpu);
 }
+
+// For generated code: makes what the classes (of BT_GATE_UNIT) need the guest's, vector registers
+// excepted: where BtFpu.resident is set behind it, the caller has to load them before anything else
+// runs. False where one of the classes cannot run; then resident is not set. Never raises.
+bool bt_fpu_open(BtCpu *cpu, unsigned classes);
+// The classes that bt_fpu_open would find possible now.
+unsigned bt_fpu_possible(const BtCpu *cpu);
+
+// The class (of BT_GATE_SIMD) of an instruction that the host does the same way on its own vector
+// registers, 0 for others. *ret_alignment: of its memory operand, minus one.
+unsigned bt_simd_class(const BtDecoded *d, unsigned *ret_alignment);
 
 // The room for compiled forms is used up; until every block is given up new ones run slowly. To be
 // asked before a block is decoded. flushed: no BtInsn of this CPU holds a form any more.

@@ -152,9 +152,7 @@ static bool take_operand(Compiler *c, const ZydisDecodedOperand *o)
     return true;
 }
 
-// VEX.W and REX.W choose the width of a general register only in 64-bit mode; elsewhere the host,
-// which is in 64-bit mode, must see 0.
-static bool w_is_width(ZydisMnemonic mnemonic)
+bool bt_simd_w_is_width(ZydisMnemonic mnemonic)
 {
     switch (mnemonic) {
     case ZYDIS_MNEMONIC_VMOVD:
@@ -197,7 +195,7 @@ static bool emit_instruction(Compiler *c, const BtDecoded *d)
     }
     bool w = d->insn.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
     if (c->vex) {
-        w = insn->raw.vex.W && (w || !w_is_width(insn->mnemonic));
+        w = insn->raw.vex.W && (w || !bt_simd_w_is_width(insn->mnemonic));
         EMIT(&c->out, 0xc4, (uint8_t)((extension ? 0xc0 : 0xe0) | insn->raw.vex.m_mmmm),
              (uint8_t)(w << 7 | (~(c->vvvv >= 0 ? c->vvvv : 0) & 15) << 3 | insn->raw.vex.L << 2 |
                        insn->raw.vex.pp),

@@ -56,7 +56,10 @@ typedef enum {
     BT_SIMD_FULL,    // the arena is full
 } BtSimdCompiled;
 
-// bt-simd-compile.c: re-encodes the instruction on fixed host registers. Of `insn` everything is
+// bt-simd-compile.c. VEX.W and REX.W choose the width of a general register only in 64-bit mode;
+// elsewhere the host, which is in 64-bit mode, must see 0.
+bool bt_simd_w_is_width(ZydisMnemonic mnemonic);
+// Re-encodes the instruction on fixed host registers. Of `insn` everything is
 // set but handler and data. flat: its memory operand is in a flat segment.
 BtSimdCompiled bt_simd_compile(const BtDecoded *d, const BtInsn *insn, bool flat,
                                BtSimdForm *form);

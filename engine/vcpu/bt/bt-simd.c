@@ -251,6 +251,47 @@ static unsigned gate_of(const BtDecoded *d)
     return floating ? BT_GATE_SSE_FP : BT_GATE_SSE;
 }
 
+// Masked moves and gathers access some elements only.
+static bool is_masked(const ZydisDecodedInstruction *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
+        return true;
+    default:
+        return insn->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER;
+    }
+}
+
+// Of 8 registers in the narrower modes, where the host has 16.
+static bool clears_all(ZydisMnemonic mnemonic)
+{
+    return mnemonic == ZYDIS_MNEMONIC_VZEROALL || mnemonic == ZYDIS_MNEMONIC_VZEROUPPER;
+}
+
+unsigned bt_simd_class(const BtDecoded *d, unsigned *ret_alignment)
+{
+    bool vector = false;
+    if (!is_ours(&d->insn) || is_masked(&d->insn))
+        return 0;
+    *ret_alignment = 0;
+    for (unsigned i = 0; i < d->insn.operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &d->operand[i];
+        if (is_mmx(o))
+            return 0;
+        vector |= is_vector(o);
+        if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && wants_alignment(d, o->size / 8))
+            *ret_alignment = o->size / 8 - 1;
+    }
+    if (clears_all(d->insn.mnemonic) ? d->cpu->mode != BT_MODE_LONG : !vector)
+        return 0;
+    if (d->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+        (d->cpu->mode == BT_MODE_REAL || d->cpu->mode == BT_MODE_V86))
+        return 0;
+    return gate_of(d);
+}
+
 static bool select_compiled(const BtDecoded *d, BtInsn *out)
 {
     const ZydisDecodedOperand *memory = NULL;

@@ -55,7 +55,7 @@ void bt_x87_enter(BtCpu *cpu)
         return;
     if (fpu->status & BT_X87_ES)
         bt_raise(cpu, BT_MF);
-    if (x87_all_masked(fpu)) {
+    if (bt_x87_all_masked(fpu)) {
         lend(fpu);
         fpu->live |= BT_LIVE_X87;
         bt_fpu_update(cpu);

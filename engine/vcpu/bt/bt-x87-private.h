@@ -41,11 +41,6 @@ static inline void x87_track(BtCpu *cpu, const BtInsn *insn)
     }
 }
 
-static inline bool x87_all_masked(const BtFpu *fpu)
-{
-    return (fpu->control & BT_X87_EXCEPTIONS) == BT_X87_EXCEPTIONS;
-}
-
 // bt-x87-compile.c: everything of `insn` but handler and data is set; any: see bt_emit_way_out.
 // False where there is no room.
 bool bt_x87_compile(BtCpu *cpu, const BtInsn *insn, bool flat, BtHandler *any, X87Form *form);
@@ -61,9 +56,7 @@ static inline X87Form x87_form(BtCpu *cpu, const BtInsn *insn)
                      .body = (BtSimdBody *)(exact - (insn->immediate >> X87_DISTANCE_SHIFT))};
 }
 
-// bt-x87-host.c. Raises #NM or a pending #MF, else lends the host's FPU to the guest, unless that
-// has exceptions unmasked.
-void bt_x87_enter(BtCpu *cpu);
+// bt-x87-host.c
 void bt_x87_store_image(const BtFpu *fpu, uint8_t image[512]);
 void bt_x87_load_image(BtFpu *fpu, const uint8_t image[512]);
 

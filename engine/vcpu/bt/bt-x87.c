@@ -18,7 +18,7 @@ static void with_registers(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     bt_x87_enter(cpu);
-    if (!x87_all_masked(&cpu->fpu)) {
+    if (!bt_x87_all_masked(&cpu->fpu)) {
         bt_x87_exact(cpu, insn);
         return;
     }
@@ -30,7 +30,7 @@ static void with_source(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     bt_x87_enter(cpu);
-    if (!x87_all_masked(&cpu->fpu)) {
+    if (!bt_x87_all_masked(&cpu->fpu)) {
         bt_x87_exact(cpu, insn);
         return;
     }
@@ -45,7 +45,7 @@ static void with_destination(BtCpu *cpu, const BtInsn *insn)
 {
     BT_BEGIN(cpu, insn);
     bt_x87_enter(cpu);
-    if (!x87_all_masked(&cpu->fpu)) {
+    if (!bt_x87_all_masked(&cpu->fpu)) {
         bt_x87_exact(cpu, insn);
         return;
     }

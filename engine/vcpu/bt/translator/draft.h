@@ -3,6 +3,7 @@
 // form.c (which instructions, which flags are wanted), emit.c (the order of things) and the
 // emitters, which are asked in turn for the instructions that they know:
 //   emit-copy.c    anything that the host does the same way on mapped registers
+//   emit-simd.c, emit-x87.c  SIMD and x87 on the host's own registers (residency.c)
 //   emit-stack.c   PUSH, POP, LEAVE
 //   emit-branch.c  near control transfers
 // An emitter returns false, having emitted nothing, for what is not its own; the rest is called
@@ -23,8 +24,18 @@ typedef struct {
     uint32_t reads_flags, writes_flags; // of BT_STATUS_FLAGS
     bool flags_live;  // before it: code may not change flags
     bool flags_live_after;
+    bool fpu;          // emit-simd.c or emit-x87.c knows it
+    uint8_t classes;   // what it needs: of BT_GATE_UNIT
+    uint8_t alignment; // of the memory operand, minus one
     uint8_t *start;   // its code
 } BtGuestInsn;
+
+// The last x87 instruction that computed, until its place is noted in BtFpu (emit-x87.c).
+typedef struct {
+    bool present, memory; // memory: since then one had a memory operand, in `segment`
+    uint8_t segment;
+    uint16_t insn;
+} BtX87Last;
 
 // What goes behind the unit's straight code.
 typedef struct {
@@ -36,6 +47,7 @@ typedef struct {
     uint64_t rip;         // BT_COLD_LINK: target
     unsigned rest;        // instructions of the unit that do not run
     bool poll;            // BT_COLD_LINK: at the entry: is never patched
+    BtX87Last x87_last;   // BT_COLD_SITE: to be noted before it leaves
 } BtCold;
 
 typedef struct {
@@ -52,6 +64,8 @@ typedef struct {
     uint16_t site_insn[4 * BT_UNIT_MAX]; // whose the unit's sites are
     uint32_t first_site;
     const BtDecoders *decoders;
+    uint8_t open;         // classes that are open here (residency.c)
+    BtX87Last x87_last;
 } BtDraft;
 
 static inline BtGuestInsn *bt_draft_insn(BtDraft *d)
@@ -106,6 +120,7 @@ typedef struct {
     uint8_t address_size; // bytes: 4 or 8
     uint8_t size;        // bytes of the access
     bool write;
+    uint8_t alignment;   // that is demanded, minus one
 } BtAccess;
 
 // The access of a decoded memory operand; false where this file cannot do it inline (the caller
@@ -135,6 +150,25 @@ bool bt_emit_copy(BtDraft *d);
 // Whether the instruction is one of those that emit-copy.c knows (translated alike or not).
 bool bt_copy_known(const ZydisDecodedInstruction *insn);
 
+// ---- emit-simd.c, emit-x87.c ----
+
+// Sets fpu, classes and alignment where the instruction is one of those (translated alike or not).
+void bt_note_simd(BtGuestInsn *g);
+void bt_note_x87(BtGuestInsn *g);
+bool bt_emit_simd(BtDraft *d);
+bool bt_emit_x87(BtDraft *d);
+// Notes the place of the last x87 instruction in BtFpu. Uses T3, keeps flags.
+void bt_emit_note_x87(BtDraft *d, BtX87Last last);
+// The same in the straight code: before it can be left other than by a site.
+void bt_emit_settle_x87(BtDraft *d);
+
+// ---- residency.c ----
+
+// Whether the present instruction needs a class that is not known to be open.
+bool bt_opens(const BtDraft *d);
+// Makes sure that its classes are open. Changes flags: between bt_emit_flags_begin and _end.
+void bt_emit_open(BtDraft *d);
+
 // ---- emit-stack.c, emit-branch.c ----
 
 bool bt_emit_stack(BtDraft *d);
@@ -144,6 +178,11 @@ typedef enum { BT_FLOW_NEXT, BT_FLOW_CONDITIONAL, BT_FLOW_JUMP, BT_FLOW_END } Bt
 BtFlow bt_branch_flow(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_target);
 // Goes on at rip with the unit's present instruction done.
 void bt_emit_link(BtDraft *d, uint64_t rip);
+
+// ---- form.c ----
+
+// Whether the instruction runs without a call of C, but for sites.
+bool bt_runs_inline(const BtGuestInsn *g);
 
 // ---- emit.c ----
 

@@ -26,8 +26,8 @@ bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned opera
     if (address.segment == VCPU_FS || address.segment == VCPU_GS) {
         if (!bt_draft_long(d))
             return false; // their limits
-    } else if (!flat(d, address.segment)) {
-        return false;
+    } else if (!flat(d, address.segment) || (address.segment == VCPU_CS && !bt_draft_long(d))) {
+        return false; // a code segment cannot be written and may be unreadable
     }
     *ret_access = (BtAccess){
         .base = address.base, .index = address.index, .scale = address.scale,
@@ -74,12 +74,14 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
     t->site[index] = (BtSite){
         .unit = d->unit_index, .rip = g->rip, .retry = bt_draft_offset(d, g->start),
         .before = (uint16_t)d->at, .size = (uint16_t)size,
-        .flags = (uint8_t)(flags | (g->flags_live ? BT_SITE_FLAGS_KEPT : 0)),
+        .flags = (uint8_t)(flags | (g->flags_live ? BT_SITE_FLAGS_KEPT : 0)), .open = d->open,
+        .alignment = g->alignment,
     };
     d->site_insn[index - d->first_site] = (uint16_t)d->at;
     d->cold[d->colds++] = (BtCold){
         .kind = BT_COLD_SITE, .distance_at = distance_at, .site = index,
         .address_known = !address, .address = address ? *address : (HostMemory){ 0 },
+        .x87_last = d->x87_last,
     };
 }
 
@@ -137,6 +139,11 @@ static void emit_compare(BtDraft *d, const BtAccess *a, unsigned linear, const H
     host_alu_constant(c, 8, 7, linear, 4096 - a->size);
     uint8_t *miss = host_jump_if(c, HOST_A);
     bt_emit_site(d, miss, a->write ? BT_SITE_WRITE : BT_SITE_READ, a->size, address);
+    if (a->alignment) { // the offset in the page is what is left of the address
+        host_op_registers(c, 1, 0xf6, 0, linear); // test linear, alignment
+        host_byte(c, a->alignment);
+        bt_emit_site(d, host_jump_if(c, HOST_NE), 0, 0, NULL); // not a miss: it is not filled
+    }
     host_load(c, 8, HOST_T2, host_based(HOST_T2, (int32_t)offsetof(BtTlbEntry, addend)));
 }
 

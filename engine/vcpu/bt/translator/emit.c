@@ -63,6 +63,7 @@ void bt_emit_call_out(BtDraft *d)
         c->full = true;
         return;
     }
+    d->open = 0; // the instruction may change what is
     call_out->rest = d->count - d->at - 1;
     host_load_constant(c, HOST_T1, (uintptr_t)call_out);
     host_reach(host_call(c), d->t->writable + d->t->call_out);
@@ -138,6 +139,7 @@ static void emit_cold_site(BtDraft *d, const BtCold *cold)
     host_reach(cold->distance_at, c->at);
     if (!cold->address_known)
         host_lea(c, 8, HOST_T1, cold->address);
+    bt_emit_note_x87(d, cold->x87_last);
     host_reach(host_call(c), d->t->writable + d->t->slow);
     host_32(c, cold->site);
 }
@@ -145,15 +147,22 @@ static void emit_cold_site(BtDraft *d, const BtCold *cold)
 static void emit_insn(BtDraft *d)
 {
     BtGuestInsn *g = bt_draft_insn(d);
+    if (!bt_runs_inline(g))
+        bt_emit_settle_x87(d);
     g->start = d->code.at;
-    if (!g->known || !(bt_emit_copy(d) || bt_emit_stack(d) || bt_emit_branch(d)))
-        bt_emit_call_out(d);
+    if (g->known && (bt_emit_copy(d) || bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_stack(d) ||
+                     bt_emit_branch(d)))
+        return;
+    bt_emit_settle_x87(d);
+    bt_emit_call_out(d);
 }
 
 bool bt_emit_unit(BtDraft *d)
 {
     HostCode *c = &d->code;
     BtTranslator *t = d->t;
+    d->open = 0;
+    d->x87_last = (BtX87Last){ .present = false };
     d->unit->entry = bt_draft_offset(d, c->at);
     emit_poll(d);
     d->unit->forward = bt_draft_offset(d, c->at);
@@ -165,6 +174,7 @@ bool bt_emit_unit(BtDraft *d)
     d->at = d->count - 1;
     uint64_t target;
     BtFlow flow = bt_branch_flow(d, last, &target);
+    bt_emit_settle_x87(d);
     if (flow == BT_FLOW_NEXT || flow == BT_FLOW_CONDITIONAL)
         bt_emit_link(d, bt_draft_next_rip(d, last));
     for (uint32_t i = d->first_site; i < t->sites; i++) {

@@ -68,17 +68,34 @@ static void note_memory(BtGuestInsn *g)
     }
 }
 
+static void note_fpu(BtGuestInsn *g)
+{
+    g->fpu = false;
+    g->classes = g->alignment = 0;
+    if (!g->known || bt_copy_known(&g->decoded.insn))
+        return;
+    bt_note_simd(g);
+    if (!g->fpu)
+        bt_note_x87(g);
+}
+
 static bool is_stack(ZydisMnemonic mnemonic)
 {
     return mnemonic == ZYDIS_MNEMONIC_PUSH || mnemonic == ZYDIS_MNEMONIC_POP ||
            mnemonic == ZYDIS_MNEMONIC_LEAVE;
 }
 
+bool bt_runs_inline(const BtGuestInsn *g)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    return g->known && (g->fpu || bt_copy_known(insn) || is_stack(insn->mnemonic));
+}
+
 // Whether the interpreter's handler may change what the unit depends on.
 static bool ends_unit(BtDraft *d, const BtGuestInsn *g)
 {
     const ZydisDecodedInstruction *insn = &g->decoded.insn;
-    if (g->known && (bt_copy_known(insn) || is_stack(insn->mnemonic))) {
+    if (bt_runs_inline(g)) {
         // MOV and POP to segment, control and debug registers are in the same mnemonics.
         if (insn->mnemonic != ZYDIS_MNEMONIC_MOV && insn->mnemonic != ZYDIS_MNEMONIC_POP)
             return false;
@@ -109,6 +126,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         work->seen[offset / 64] |= UINT64_C(1) << (offset % 64);
         note_flags(g);
         note_memory(g);
+        note_fpu(g);
         d->count++;
         low = MIN(low, offset);
         high = MAX(high, offset + length);
@@ -135,12 +153,6 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
     }
 }
 
-static bool runs_inline(const BtGuestInsn *g)
-{
-    const ZydisDecodedInstruction *insn = &g->decoded.insn;
-    return g->known && (bt_copy_known(insn) || is_stack(insn->mnemonic));
-}
-
 static void find_live_flags(BtDraft *d)
 {
     uint32_t live = BT_STATUS_FLAGS;
@@ -152,7 +164,7 @@ static void find_live_flags(BtDraft *d)
         g->flags_live_after = live || exact;
         if (flow == BT_FLOW_JUMP)
             ; // nothing
-        else if (flow == BT_FLOW_NEXT && runs_inline(g))
+        else if (flow == BT_FLOW_NEXT && bt_runs_inline(g))
             live = g->reads_flags | (live & ~g->writes_flags);
         else
             live = BT_STATUS_FLAGS;

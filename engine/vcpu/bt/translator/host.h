@@ -41,7 +41,7 @@ typedef struct {
 #define HOST_CPU(field) HOST_CPU_AT(offsetof(BtCpu, field))
 
 // Where code goes: `at` moves up. Writes past `end` are dropped and noted.
-typedef struct {
+typedef struct HostCode {
     uint8_t *at, *end;
     bool full;
 } HostCode;

@@ -7,6 +7,7 @@
 #include "engine/vcpu/bt/translator/unit.h"
 
 #include "engine/vcpu/bt/bt-cache.h"
+#include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-mmu.h"
 
 #include <stddef.h>
@@ -93,7 +94,7 @@ static bool canonical(uint64_t linear)
 static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
 {
     if (!(site->flags & (BT_SITE_READ | BT_SITE_WRITE)) || cpu->mmu_index == BT_MMU_USER_ALIGNED ||
-        !canonical(linear) || (linear & 0xfff) + site->size > 0x1000)
+        !canonical(linear) || (linear & 0xfff) + site->size > 0x1000 || (linear & site->alignment))
         return false;
     bool write = site->flags & BT_SITE_WRITE;
     bt_mmu_note(cpu, linear, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
@@ -131,7 +132,9 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     unsigned rest = unit->count - site.before - 1u;
     cpu->rip = rip;
     cpu->instructions -= rest + 1;
-    if (refill(cpu, &site, linear)) {
+    bool opens = site.flags & BT_SITE_OPEN;
+    if (opens ? bt_fpu_open(cpu, site.size | site.open)
+              : refill(cpu, &site, linear) && (!site.open || bt_fpu_open(cpu, site.open))) {
         cpu->instructions += rest + 1;
         return t->executable + site.retry;
     }
@@ -142,7 +145,8 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     }
     cpu->instructions++;
     run(cpu, out);
-    if (!may_go_on(cpu, out->block.insn))
+    if (opens || !may_go_on(cpu, out->block.insn) ||
+        (site.open && !bt_fpu_open(cpu, site.open)))
         return NULL;
     cpu->instructions += rest;
     return t->executable + site.next;

@@ -60,17 +60,19 @@ static void emit_enter(HostCode *c)
 }
 
 // Jumped to with the link's number in T2.
-static void emit_leave(HostCode *c)
+static void emit_leave(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    bt_residency_keep(t, c);
     host_store(c, 4, HOST_CPU(unit_link), HOST_T2);
     epilogue(c);
 }
 
 // Called with the linear address in T1 and the site's number behind the call; goes on elsewhere.
-static void emit_slow(HostCode *c)
+static void emit_slow(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    bt_residency_keep(t, c);
     host_bytes(c, "\x58", 1);                                 // pop rax
     host_load(c, 4, HOST_RSI, host_based(HOST_RAX, 0));
     host_load(c, 8, HOST_RDI, HOST_CPU(self));
@@ -79,6 +81,7 @@ static void emit_slow(HostCode *c)
     host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
     uint8_t *leaves = host_jump_if(c, HOST_E);
     host_move(c, HOST_T1, HOST_RAX);
+    bt_residency_restore(t, c);
     reload(c);
     host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
     host_reach(leaves, c->at);
@@ -86,9 +89,10 @@ static void emit_slow(HostCode *c)
 }
 
 // Called with the call-out in T1; returns, or leaves.
-static void emit_call_out(HostCode *c)
+static void emit_call_out(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    bt_residency_keep(t, c);
     host_alu_constant(c, 8, 5, HOST_RSP, 8);
     host_load(c, 8, HOST_RDI, HOST_CPU(self));
     host_move(c, HOST_RSI, HOST_T1);
@@ -105,13 +109,14 @@ static void emit_call_out(HostCode *c)
 void bt_thunks_emit(BtTranslator *t)
 {
     HostCode c = { t->writable + 16, t->writable + t->size, false };
+    bt_residency_emit(t, &c);
     t->enter = here(t, &c);
     emit_enter(&c);
     t->leave = here(t, &c);
-    emit_leave(&c);
+    emit_leave(t, &c);
     t->slow = here(t, &c);
-    emit_slow(&c);
+    emit_slow(t, &c);
     t->call_out = here(t, &c);
-    emit_call_out(&c);
+    emit_call_out(t, &c);
     t->start = t->used = (here(t, &c) + 63) & ~63u;
 }

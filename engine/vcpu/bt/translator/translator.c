@@ -41,8 +41,11 @@ static void read_options(BtTranslatorOptions *options)
             options->exact_flags = number;
         else if (!strcmp(words[i], "poll"))
             options->poll_always = number;
+        else if (!strcmp(words[i], "clobber"))
+            options->clobber = number;
         else
-            g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, exact, poll", words[i]);
+            g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, exact, poll, clobber",
+                      words[i]);
     }
 }
 
@@ -75,6 +78,7 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     t->data = reserve(BT_UNIT_DATA);
     t->pages = g_ptr_array_new();
     t->bmi2 = __builtin_cpu_supports("bmi2");
+    t->avx = __builtin_cpu_supports("avx");
     cpu->translator = t;
     cpu->self = cpu;
     bt_thunks_emit(t);

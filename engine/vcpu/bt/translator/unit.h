@@ -31,6 +31,7 @@ typedef struct {
     uint16_t offset, size;
 } BtUnitRun;
 
+struct HostCode;
 typedef struct BtUnit BtUnit;
 struct BtUnit {
     uint64_t rip, linear, physical; // of the first instruction
@@ -66,6 +67,7 @@ enum {
     BT_SITE_READ = 1 << 0,
     BT_SITE_WRITE = 1 << 1,
     BT_SITE_FLAGS_KEPT = 1 << 2, // the guest's flags are in cpu->unit_flags
+    BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
 };
 
 typedef struct {
@@ -74,8 +76,10 @@ typedef struct {
     uint32_t retry;   // offset of the instruction's code
     uint32_t next;    // of the one behind it
     uint16_t before;  // instructions of the unit before it
-    uint16_t size;    // bytes of the access
+    uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
     uint8_t flags;    // BT_SITE_*
+    uint8_t open;     // classes that are open before it and have to be behind it
+    uint8_t alignment; // of the access, minus one: who breaks it faults before a miss is looked at
 } BtSite;
 
 // An instruction in the interpreter's form: a block of its own. `after` is what follows it in time.
@@ -104,6 +108,7 @@ typedef struct {
     unsigned code_kib;    // size of the code memory
     bool exact_flags;     // flags are right at every fault and interrupt, even where they are dead
     bool poll_always;     // every unit entry leaves to the run loop
+    bool clobber;         // vector registers lose their contents wherever C is called
 } BtTranslatorOptions;
 
 #define BT_UNIT_BUCKETS (1u << 15)
@@ -118,7 +123,7 @@ struct BtTranslator {
     const uint8_t *executable;
     uint32_t size, used, start; // start: behind the thunks
     // Thunks (thunks.c), offsets.
-    uint32_t enter, leave, slow, call_out;
+    uint32_t enter, leave, slow, call_out, vectors_store, vectors_load;
     BtUnit *unit;              // [BT_UNITS], 0 is none
     BtLink *link;              // [BT_LINKS], 0 is none
     BtSite *site;              // [BT_SITES]
@@ -135,7 +140,7 @@ struct BtTranslator {
     uint16_t salt[BT_SALTS];
     uint16_t salt_last;
     BtCallOut *slow_cache[BT_SLOW_CACHE]; // instructions of sites that ran in C
-    bool bmi2;
+    bool bmi2, avx;
 };
 
 #define BT_UNIT_DATA ((size_t)256 << 20)
@@ -173,6 +178,16 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, ui
 // ---- thunks.c ----
 
 void bt_thunks_emit(BtTranslator *t);
+
+// ---- residency.c: parts of thunks; they change flags ----
+
+// The code that the others call.
+void bt_residency_emit(BtTranslator *t, struct HostCode *c);
+// Before C is called or returned to: vector registers to BtFpu, if they are resident. A thunk that
+// calls C without it lets C destroy them.
+void bt_residency_keep(BtTranslator *t, struct HostCode *c);
+// Behind bt_unit_slow: loads them where it opened their classes.
+void bt_residency_restore(BtTranslator *t, struct HostCode *c);
 
 // ---- slow.c: called by thunks ----
 

@@ -2,6 +2,7 @@
 // How fast the interpreter runs compiled floating-point and SIMD code, as bt-speed.c does for
 // integer code: the same bytes natively and in a guest of one vCPU. `bt-speed-fp [program]`. A
 // benchmark, not a test; but it fails where the results differ.
+#include "tests/unit/engine/vcpu/bt/bt-engine.h"
 #include "tests/unit/engine/vcpu/bt/bt-harness.h"
 #include "tests/unit/engine/vcpu/bt/bt-speed-fp-guest.h"
 
@@ -69,9 +70,9 @@ static double measure(BtHarness *h, unsigned which, uint8_t *memory)
     VcpuStats before, after;
     for (unsigned i = 0; i < 5; i++) {
         native = fmin(native, native_round(which, repeat, memory, &expected));
-        vcpu_backend_interpreter.stats(h->cpu, &before);
+        bt_test_engine()->stats(h->cpu, &before);
         guest = fmin(guest, guest_round(h, which, repeat, &result));
-        vcpu_backend_interpreter.stats(h->cpu, &after);
+        bt_test_engine()->stats(h->cpu, &after);
         g_assert_cmphex(expected, ==, result);
     }
     double instructions = (double)(after.instructions - before.instructions);
