@@ -318,6 +318,7 @@ void block_close(BlockDevice *block)
     block_drain(block);
     if (!block->read_only)
         block_flush_sync(block);
+    block_drain(block); // the flush was told, but whoever told it may not be through
     free_device(block);
 }
 

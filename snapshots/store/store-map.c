@@ -79,6 +79,12 @@ int store_map_entry(Store *store, const StoreTree *tree, unsigned level, uint64_
     return result;
 }
 
+int store_map_pointer(Store *store, const StoreTree *tree, unsigned level, uint64_t vblock,
+                      StorePointer *ret_pointer)
+{
+    return find(store, tree, level, vblock, false, ret_pointer);
+}
+
 int store_map_run(Store *store, const StoreTree *tree, uint64_t vblock, uint64_t end,
                   uint64_t *ret_first, uint64_t *ret_end)
 {

@@ -219,6 +219,9 @@ unsigned store_height_for(uint64_t vblocks);
 // zero stands above it. 0 or -errno.
 int store_map_entry(Store *store, const StoreTree *tree, unsigned level, uint64_t vblock,
                     bool cached_only, uint64_t *ret_entry);
+// The reference at `level` (1: a leaf's; up to tree->height: the root's) over vblock.
+int store_map_pointer(Store *store, const StoreTree *tree, unsigned level, uint64_t vblock,
+                      StorePointer *ret_pointer);
 // Entries from vblock on that are of one kind: the first one, and where they end (at most at
 // `end`). 0 or -errno.
 int store_map_run(Store *store, const StoreTree *tree, uint64_t vblock, uint64_t end,
@@ -315,8 +318,9 @@ GPtrArray *store_neighbours(Store *store, StoreRecord *record, bool gone_too);
 // --- store-walk.c ---
 // One slice of freeing; *ret_more: there is more to do. 0 or -errno.
 int store_purge_slice(Store *store, bool *ret_more);
-// Bytes that only this record has. Takes the mutex itself, a slice at a time.
-int store_walk_own(Store *store, StoreRecord *record, uint64_t *ret_bytes);
+// Bytes that only this record has, and how many of them are data. The mutex is let go between
+// slices.
+int store_walk_own(Store *store, StoreRecord *record, uint64_t *ret_bytes, uint64_t *ret_data);
 
 // --- store-commit.c ---
 // Closes the open transaction and makes it durable, with everything before it. Without the mutex.

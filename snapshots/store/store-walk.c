@@ -23,6 +23,7 @@ typedef struct {
     bool freeing;
     uint64_t cursor; // everything below is done
     uint64_t bytes;  // counted
+    uint64_t data;   // of them
     unsigned budget; // map blocks
     bool stop;
 } Walk;
@@ -42,6 +43,7 @@ static int get_block(Walk *w, StorePointer p, unsigned level, StoreBlock **ret_b
 static void unique_data(Walk *w, uint64_t phys, uint64_t count)
 {
     w->bytes += count * STORE_BLOCK;
+    w->data += count * STORE_BLOCK;
     if (w->freeing && count)
         store_space_free(w->store, phys, count);
 }
@@ -289,7 +291,7 @@ int store_purge_slice(Store *store, bool *ret_more)
 
 // --- Counting ---
 
-int store_walk_own(Store *store, StoreRecord *record, uint64_t *ret_bytes)
+int store_walk_own(Store *store, StoreRecord *record, uint64_t *ret_bytes, uint64_t *ret_data)
 {
     Walk w = { .store = store };
     int result = 0;
@@ -307,7 +309,9 @@ int store_walk_own(Store *store, StoreRecord *record, uint64_t *ret_bytes)
         g_thread_yield();
         g_mutex_lock(&store->mutex);
     }
-    if (result == 0)
+    if (result == 0) {
         *ret_bytes = w.bytes;
+        *ret_data = w.data;
+    }
     return result;
 }

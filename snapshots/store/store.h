@@ -219,10 +219,11 @@ GArray *store_diff(Store *store, StoreNodeId a, StoreNodeId b, const char *volum
 typedef void (*StoreProgress)(uint64_t done, uint64_t total, void *opaque);
 
 // A new store at `path` whose disks and records begin as that node's (STORE_CURRENT: a node is
-// taken for it first). Linked: a few hundred KiB that read through to this store; the node becomes
-// protected. Full: a copy of everything the node shows. A base image of this store is passed on by
-// a linked clone's own reading through it, and copied by a full one. On failure or cancel nothing
-// is left at `path`.
+// taken for it first); STATE volumes are not in it, so that it starts as after a power cut.
+// Linked: a few hundred KiB that read through to this store; the node becomes protected. Full: a
+// copy of everything the node shows. A base image of this store is passed on by a linked clone's
+// own reading through it, and copied by a full one. On failure or cancel nothing is left at
+// `path`.
 bool store_clone_linked(Store *store, StoreNodeId id, const char *path, GError **error);
 bool store_clone_full(Store *store, StoreNodeId id, const char *path, StoreProgress progress,
                       void *opaque, GCancellable *cancellable, GError **error);

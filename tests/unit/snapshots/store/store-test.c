@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The store's interface on real files: one behaviour each.
+#include "tests/unit/snapshots/store/store-rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB (1024u * 1024u)
+
+typedef struct {
+    char *folder, *path;
+    Store *store;
+    uint8_t buffer[64 * 1024];
+} Fixture;
+
+static Store *open_store(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    StoreOpen options = { .path = path };
+    Store *store = store_open(&options, &error);
+    g_assert_no_error(error);
+    return store;
+}
+
+static void set_up(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    f->folder = g_dir_make_tmp("lodge-store-XXXXXX", &error);
+    f->path = g_build_filename(f->folder, STORE_FILE_NAME, NULL);
+    store_create(f->path, &error);
+    g_assert_no_error(error);
+    f->store = open_store(f->path);
+    store_volume_add(f->store, "disk0", STORE_DISK, 64 * MIB, NULL, &error);
+    g_assert_no_error(error);
+}
+
+static void tear_down(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GDir) dir = g_dir_open(f->folder, 0, NULL);
+    const char *name;
+    store_close(f->store);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(f->folder, name, NULL);
+        g_unlink(path);
+    }
+    g_rmdir(f->folder);
+    g_free(f->path);
+    g_free(f->folder);
+}
+
+static void reopen(Fixture *f)
+{
+    store_close(f->store);
+    f->store = open_store(f->path);
+}
+
+static void write_at(Store *store, const char *volume, uint64_t offset, uint8_t byte,
+                     uint32_t size)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *bytes = g_malloc(size);
+    BlockDevice *block = store_volume_open(store, STORE_CURRENT, volume, NULL, &error);
+    g_assert_no_error(error);
+    memset(bytes, byte, size);
+    g_assert_cmpint(block_write_sync(block, offset, bytes, size), ==, 0);
+    block_close(block);
+}
+
+static void expect_at(Store *store, StoreNodeId node, const char *volume, uint64_t offset,
+                      uint8_t byte, uint32_t size)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *bytes = g_malloc(size);
+    BlockDevice *block = store_volume_open(store, node, volume, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(block_read_sync(block, offset, bytes, size), ==, 0);
+    for (uint32_t i = 0; i < size; i++)
+        g_assert_cmphex(bytes[i], ==, byte);
+    block_close(block);
+}
+
+static StoreNodeId take(Store *store, const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    StoreNodeId id;
+    store_take(store, &(StoreTake){ .name = name, .note = "a note" }, &id, &error);
+    g_assert_no_error(error);
+    return id;
+}
+
+static void check(Store *store)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(StoreReport) report = { 0 };
+    store_check(store, false, &report, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(store_report_problems(&report), ==, 0);
+}
+
+static void test_tree(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    write_at(f->store, "disk0", 0, 1, 65536);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", 4096, 2, 4096);
+    StoreNodeId two = take(f->store, "Two");
+    write_at(f->store, "disk0", 0, 3, 512);
+    store_goto(f->store, one, NULL, NULL, &error);
+    g_assert_no_error(error);
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 1, 65536);
+    expect_at(f->store, two, "disk0", 4096, 2, 4096);
+    write_at(f->store, "disk0", 8192, 4, 4096);
+    StoreNodeId three = take(f->store, "Three");
+    reopen(f);
+    g_assert_cmpuint(store_position(f->store), ==, three);
+    g_autoptr(GPtrArray) nodes = store_node_list(f->store);
+    g_assert_cmpuint(nodes->len, ==, 3);
+    const StoreNode *last = nodes->pdata[2];
+    g_assert_cmpuint(last->parent, ==, one);
+    g_assert_cmpstr(last->name, ==, "Three");
+    g_assert_cmpstr(last->note, ==, "a note");
+    check(f->store);
+}
+
+static void test_delete_root(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    write_at(f->store, "disk0", 0, 1, 65536);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", 4096, 2, 4096);
+    StoreNodeId two = take(f->store, "Two");
+    g_assert_true(store_delete(f->store, one, &error));
+    g_assert_true(store_undelete(f->store, one, &error));
+    g_assert_true(store_delete(f->store, one, &error));
+    g_assert_true(store_purge(f->store, STORE_CURRENT, &error));
+    g_assert_true(store_purge_wait(f->store, NULL, &error));
+    g_assert_false(store_undelete(f->store, one, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+    expect_at(f->store, two, "disk0", 0, 1, 4096);
+    expect_at(f->store, two, "disk0", 4096, 2, 4096);
+    g_autoptr(StoreNode) node = store_node_get(f->store, two, NULL);
+    g_assert_cmpuint(node->parent, ==, STORE_CURRENT);
+    check(f->store);
+}
+
+static void test_protected(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_set_protected(f->store, one, true, &error));
+    g_assert_false(store_delete(f->store, one, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+}
+
+static void test_goto_keeps(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    StoreNodeId one = take(f->store, "One"), kept;
+    write_at(f->store, "disk0", 0, 7, 4096);
+    g_assert_true(store_is_changed(f->store));
+    g_assert_true(store_goto(f->store, one, &(StoreTake){ .name = "Before" }, &kept, &error));
+    g_assert_false(store_is_changed(f->store));
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 0, 4096);
+    g_assert_true(store_undelete(f->store, kept, &error));
+    g_assert_true(store_goto(f->store, kept, NULL, NULL, &error));
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 7, 4096);
+}
+
+static void test_live(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) state = g_bytes_new_static("registers", 9);
+    StoreNodeId id;
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    write_at(f->store, "disk0", 0, 1, 4096);
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    g_assert_true(store_take_begin(f->store, &(StoreTake){ .name = "Live" }, &id, &error));
+    memset(f->buffer, 9, sizeof f->buffer);
+    g_assert_cmpint(block_write_sync(disk, 0, f->buffer, 4096), ==, 0);
+    BlockDevice *memory = store_volume_open(f->store, id, "memory", NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(block_write_sync(memory, MIB, f->buffer, sizeof f->buffer), ==, 0);
+    block_close(memory);
+    g_assert_true(store_blob_put(f->store, id, "device-state", state, &error));
+    g_assert_null(store_node_get(f->store, id, NULL));
+    g_assert_true(store_take_finish(f->store, id, &error));
+    block_close(disk);
+    reopen(f);
+    expect_at(f->store, id, "disk0", 0, 1, 4096);
+    expect_at(f->store, id, "memory", MIB, 9, 65536);
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 9, 4096);
+    expect_at(f->store, STORE_CURRENT, "memory", MIB, 9, 65536);
+    g_autoptr(GBytes) read = store_blob_get(f->store, id, "device-state", &error);
+    g_assert_true(read && g_bytes_equal(read, state));
+    g_assert_null(store_blob_get(f->store, STORE_CURRENT, "device-state", NULL));
+    g_autoptr(StoreNode) node = store_node_get(f->store, id, NULL);
+    g_assert_true(node->has_memory);
+    check(f->store);
+}
+
+static void test_live_aborted(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    StoreNodeId id;
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    write_at(f->store, "memory", 0, 3, 65536);
+    g_assert_true(store_take_begin(f->store, &(StoreTake){ .name = "Live" }, &id, &error));
+    store_take_abort(f->store, id);
+    g_assert_true(store_purge_wait(f->store, NULL, &error));
+    StoreInfo info;
+    store_info(f->store, &info);
+    g_assert_cmpuint(info.data_bytes, ==, 0);
+    check(f->store);
+}
+
+static void test_blobs(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *bytes = g_malloc(3 * MIB);
+    for (uint32_t i = 0; i < 3 * MIB; i++)
+        bytes[i] = (uint8_t)(i * 7 >> 3);
+    g_autoptr(GBytes) large = g_bytes_new(bytes, 3 * MIB - 5);
+    g_autoptr(GBytes) small = g_bytes_new_static("x", 1);
+    g_autoptr(GBytes) none = g_bytes_new_static("", 0);
+    g_assert_true(store_volume_add(f->store, "nvram", STORE_RECORD, 0, NULL, &error));
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "nvram", large, &error));
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "nvram", small, &error));
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "thumbnail", none, &error));
+    g_assert_true(store_commit(f->store, &error));
+    reopen(f);
+    g_autoptr(GBytes) a = store_blob_get(f->store, one, "nvram", &error);
+    g_autoptr(GBytes) b = store_blob_get(f->store, STORE_CURRENT, "nvram", &error);
+    g_autoptr(GBytes) c = store_blob_get(f->store, STORE_CURRENT, "thumbnail", &error);
+    g_assert_true(a && g_bytes_equal(a, large) && b && g_bytes_equal(b, small));
+    g_assert_true(c && g_bytes_get_size(c) == 0);
+    g_assert_false(store_blob_put(f->store, one, "nvram", small, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_READ_ONLY);
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "nvram", NULL, NULL));
+    g_assert_null(store_blob_get(f->store, STORE_CURRENT, "nvram", NULL));
+    check(f->store);
+}
+
+static uint64_t host_bytes(const char *path)
+{
+    struct stat st;
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+static void test_discard_punches(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    memset(f->buffer, 5, sizeof f->buffer);
+    for (uint64_t at = 0; at < 16 * MIB; at += sizeof f->buffer)
+        g_assert_cmpint(block_write_sync(disk, at, f->buffer, sizeof f->buffer), ==, 0);
+    g_assert_cmpint(block_flush_sync(disk), ==, 0);
+    uint64_t before = host_bytes(f->path);
+    StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume, true };
+    g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, 0, NULL, 16 * MIB), ==, 0);
+    g_assert_cmpint(block_flush_sync(disk), ==, 0);
+    block_close(disk);
+    g_assert_true(store_commit(f->store, &error));
+    g_assert_cmpuint(host_bytes(f->path) + 15 * MIB, <, before);
+    expect_at(f->store, STORE_CURRENT, "disk0", 5 * MIB, 0, 65536);
+}
+
+static void test_sizes(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    StoreSize size;
+    StoreForecast forecast;
+    write_at(f->store, "disk0", 0, 1, MIB);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", 0, 2, MIB / 2);
+    StoreNodeId two = take(f->store, "Two");
+    write_at(f->store, "disk0", 0, 3, MIB / 4);
+    g_assert_true(store_node_size(f->store, one, &size, &error));
+    g_assert_cmpuint(size.own & ~(uint64_t)0x1ffff, ==, MIB / 2);
+    g_assert_cmpuint(size.shared, ==, MIB / 2);
+    g_assert_true(store_node_size(f->store, two, &size, &error));
+    g_assert_cmpuint(size.own & ~(uint64_t)0x1ffff, ==, MIB / 4);
+    g_assert_true(store_forecast_goto(f->store, one, &forecast, &error));
+    g_assert_cmpuint(forecast.discards & ~(uint64_t)0x1ffff, ==, MIB / 4);
+    StoreInfo before, after;
+    g_assert_true(store_forecast_delete(f->store, one, &forecast, &error));
+    g_assert_true(store_delete(f->store, one, &error) && store_purge(f->store, one, &error));
+    store_info(f->store, &before);
+    g_assert_true(store_purge_wait(f->store, NULL, &error));
+    g_assert_true(store_commit(f->store, &error));
+    store_info(f->store, &after);
+    g_assert_cmpuint(after.data_bytes, <=, 3 * MIB / 2 - MIB / 2 + MIB / 4);
+}
+
+static void test_diff(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    write_at(f->store, "disk0", 0, 1, 3 * MIB);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", 8192, 2, 8192);
+    write_at(f->store, "disk0", 40 * MIB, 2, 4096);
+    StoreNodeId two = take(f->store, "Two");
+    g_autoptr(GArray) ranges = store_diff(f->store, one, two, "disk0", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(ranges->len, ==, 2);
+    const StoreRange *r = &g_array_index(ranges, StoreRange, 0);
+    g_assert_cmpuint(r->offset, ==, 8192);
+    g_assert_cmpuint(r->length, ==, 8192);
+    r = &g_array_index(ranges, StoreRange, 1);
+    g_assert_cmpuint(r->offset, ==, 40 * MIB);
+    g_assert_cmpuint(r->length, ==, 4096);
+    g_autoptr(GArray) nothing = store_diff(f->store, two, STORE_CURRENT, "disk0", &error);
+    g_assert_cmpuint(nothing->len, ==, 0);
+    g_assert_true(store_volume_resize(f->store, STORE_CURRENT, "disk0", 65 * MIB, &error));
+    g_autoptr(GArray) grown = store_diff(f->store, two, STORE_CURRENT, "disk0", &error);
+    g_assert_cmpuint(grown->len, ==, 1);
+    g_assert_cmpuint(g_array_index(grown, StoreRange, 0).offset, ==, 64 * MIB);
+}
+
+static void test_resize(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    write_at(f->store, "disk0", 0, 1, MIB);
+    StoreNodeId one = take(f->store, "One");
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    g_assert_true(store_volume_resize(f->store, STORE_CURRENT, "disk0", 1536, &error));
+    g_assert_cmpuint(block_size(disk), ==, 1536);
+    g_assert_true(store_volume_resize(f->store, STORE_CURRENT, "disk0", UINT64_C(1) << 40, &error));
+    g_assert_cmpuint(block_size(disk), ==, UINT64_C(1) << 40);
+    block_close(disk);
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 1, 1536);
+    expect_at(f->store, STORE_CURRENT, "disk0", 1536, 0, 65536);
+    write_at(f->store, "disk0", (UINT64_C(1) << 40) - 4096, 8, 4096);
+    g_assert_true(store_goto(f->store, one, NULL, NULL, &error));
+    expect_at(f->store, STORE_CURRENT, "disk0", 4096, 1, 4096);
+    check(f->store);
+}
+
+static void test_linked_clone(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->folder, "clone.store", NULL);
+    write_at(f->store, "disk0", 0, 1, MIB);
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_clone_linked(f->store, one, path, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(host_bytes(path), <=, MIB);
+    g_assert_false(store_delete(f->store, one, NULL));
+    write_at(f->store, "disk0", 0, 2, MIB);
+    Store *clone = open_store(path);
+    expect_at(clone, STORE_CURRENT, "disk0", 0, 1, MIB);
+    write_at(clone, "disk0", 512, 4, 512);
+    StoreNodeId inside = take(clone, "In the clone");
+    expect_at(clone, inside, "disk0", 0, 1, 512);
+    expect_at(clone, inside, "disk0", 512, 4, 512);
+    expect_at(clone, inside, "disk0", 1024, 1, 65536);
+    StoreDevice device = { clone, clone->current, clone->current->slots[0].volume, true };
+    g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, 65536, NULL, 65536), ==, 0);
+    expect_at(clone, STORE_CURRENT, "disk0", 65536, 0, 65536);
+    check(clone);
+    store_close(clone);
+    expect_at(f->store, one, "disk0", 0, 1, MIB);
+}
+
+static void count_progress(uint64_t done, uint64_t total, void *opaque)
+{
+    g_assert_cmpuint(done, <=, total);
+    ++*(unsigned *)opaque;
+}
+
+static void test_full_clone(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->folder, "clone.store", NULL);
+    unsigned calls = 0;
+    write_at(f->store, "disk0", 5 * MIB, 1, 3 * MIB);
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_clone_full(f->store, one, path, count_progress, &calls, NULL, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(calls, >=, 3);
+    Store *clone = open_store(path);
+    expect_at(clone, STORE_CURRENT, "disk0", 5 * MIB, 1, 3 * MIB);
+    expect_at(clone, STORE_CURRENT, "disk0", 0, 0, MIB);
+    check(clone);
+    store_close(clone);
+}
+
+static void test_clone_cancelled(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    g_autofree char *path = g_build_filename(f->folder, "clone.store", NULL);
+    write_at(f->store, "disk0", 0, 1, MIB);
+    g_cancellable_cancel(cancellable);
+    g_assert_false(store_clone_full(f->store, STORE_CURRENT, path, NULL, NULL, cancellable,
+                                    &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_autoptr(GDir) dir = g_dir_open(f->folder, 0, NULL);
+    unsigned files = 0;
+    while (g_dir_read_name(dir))
+        files++;
+    g_assert_cmpuint(files, ==, 1);
+}
+
+static void test_base_image(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->folder, "base.img", NULL);
+    g_autofree char *bytes = g_malloc(MIB);
+    memset(bytes, 6, MIB);
+    g_assert_true(g_file_set_contents(path, bytes, MIB, &error));
+    StoreBase base = { .path = (char *)"base.img", .driver = (char *)"raw" };
+    g_assert_true(store_volume_add(f->store, "disk1", STORE_DISK, 4 * MIB, &base, &error));
+    write_at(f->store, "disk1", 1024, 2, 512);
+    reopen(f);
+    expect_at(f->store, STORE_CURRENT, "disk1", 0, 6, 1024);
+    expect_at(f->store, STORE_CURRENT, "disk1", 1024, 2, 512);
+    expect_at(f->store, STORE_CURRENT, "disk1", 1536, 6, MIB - 1536);
+    expect_at(f->store, STORE_CURRENT, "disk1", MIB, 0, 3 * MIB);
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk1", NULL, &error);
+    BlockExtent extents[8];
+    g_assert_cmpint(block_extents(disk, 0, 4 * MIB, extents, 8), >=, 2);
+    g_assert_true(extents[0].allocated);
+    block_close(disk);
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    store_close(g_steal_pointer(&f->store));
+    StoreOpen options = { .path = f->path };
+    g_assert_null(store_open(&options, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+    g_assert_nonnull(strstr(error->message, "disk1"));
+}
+
+static void test_locked(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    StoreOpen options = { .path = f->path };
+    g_assert_null(store_open(&options, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_BUSY);
+    options.read_only = true;
+    Store *reader = store_open(&options, NULL);
+    g_assert_nonnull(reader);
+    g_assert_false(store_take(reader, &(StoreTake){ .name = "No" }, NULL, NULL));
+    store_close(reader);
+}
+
+static void test_refusals(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    uint8_t super[STORE_BLOCK];
+    g_assert_false(store_create(f->path, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS);
+    g_clear_error(&error);
+    store_close(g_steal_pointer(&f->store));
+    int fd = open(f->path, O_RDWR);
+    g_assert_cmpint(pread(fd, super, sizeof super, 0), ==, sizeof super);
+    super[16] = 0x20; // incompatible feature 5
+    uint64_t sum = store_checksum(super, STORE_BLOCK - 8);
+    memcpy(super + STORE_BLOCK - 8, &sum, 8);
+    g_assert_cmpint(pwrite(fd, super, sizeof super, 0), ==, sizeof super);
+    StoreOpen options = { .path = f->path };
+    g_assert_null(store_open(&options, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+    g_assert_nonnull(strstr(error->message, "feature bit 5"));
+    g_clear_error(&error);
+    memset(super, 0, sizeof super); // the first one lost: the second one does
+    g_assert_cmpint(pwrite(fd, super, sizeof super, 0), ==, sizeof super);
+    f->store = store_open(&options, &error);
+    g_assert_no_error(error);
+    store_close(g_steal_pointer(&f->store));
+    g_assert_cmpint(pwrite(fd, super, sizeof super, STORE_SUPER_B * STORE_BLOCK), ==,
+                    sizeof super);
+    g_assert_null(store_open(&options, &error));
+    g_assert_nonnull(strstr(error->message, "not a snapshot store"));
+    close(fd);
+}
+
+static void test_repair(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(StoreReport) report = { 0 }, again = { 0 };
+    write_at(f->store, "disk0", 0, 1, MIB);
+    g_assert_true(store_commit(f->store, &error));
+    uint64_t entry;
+    g_mutex_lock(&f->store->mutex);
+    StoreSlot *slot = &f->store->current->slots[0];
+    g_assert_cmpint(store_map_entry(f->store, &slot->tree, 0, 3, false, &entry), ==, 0);
+    store_space_set_used(f->store, entry_block(entry), false);
+    store_space_set_used(f->store, entry_block(entry) + 400, true);
+    g_mutex_unlock(&f->store->mutex);
+    g_assert_true(store_check(f->store, true, &report, &error));
+    g_assert_cmpuint(report.leaked_blocks, ==, 1);
+    g_assert_cmpuint(report.missing_blocks, ==, 1);
+    g_assert_cmpuint(report.repaired, ==, 2);
+    g_assert_true(store_check(f->store, false, &again, &error));
+    g_assert_cmpuint(store_report_problems(&again), ==, 0);
+}
+
+static void test_damaged_map(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(StoreReport) report = { 0 };
+    write_at(f->store, "disk0", 0, 1, MIB);
+    uint8_t junk[STORE_BLOCK] = { 1 };
+    g_assert_true(store_commit(f->store, &error));
+    StorePointer p;
+    g_assert_cmpint(store_map_pointer(f->store, &f->store->current->slots[0].tree, 1, 0, &p), ==,
+                    0);
+    store_close(g_steal_pointer(&f->store));
+    int fd = open(f->path, O_RDWR);
+    g_assert_cmpint(pwrite(fd, junk, sizeof junk, (off_t)(entry_block(p.entry) * STORE_BLOCK)), ==,
+                    sizeof junk);
+    close(fd);
+    f->store = open_store(f->path);
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    g_assert_cmpint(block_read_sync(disk, 0, f->buffer, 4096), ==, -EBADMSG);
+    g_assert_cmpint(block_read_sync(disk, 8 * MIB, f->buffer, 4096), ==, 0);
+    block_close(disk);
+    g_assert_true(store_check(f->store, false, &report, &error));
+    g_assert_cmpuint(report.bad_blocks, ==, 1);
+}
+
+#define TEST(name, function)                                                                       \
+    g_test_add("/store/" name, Fixture, NULL, set_up, function, tear_down)
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    TEST("tree", test_tree);
+    TEST("delete-root", test_delete_root);
+    TEST("protected", test_protected);
+    TEST("goto-keeps", test_goto_keeps);
+    TEST("live", test_live);
+    TEST("live-aborted", test_live_aborted);
+    TEST("blobs", test_blobs);
+    TEST("discard-punches", test_discard_punches);
+    TEST("sizes", test_sizes);
+    TEST("diff", test_diff);
+    TEST("resize", test_resize);
+    TEST("linked-clone", test_linked_clone);
+    TEST("full-clone", test_full_clone);
+    TEST("clone-cancelled", test_clone_cancelled);
+    TEST("base-image", test_base_image);
+    TEST("locked", test_locked);
+    TEST("refusals", test_refusals);
+    TEST("repair", test_repair);
+    TEST("damaged-map", test_damaged_map);
+    return g_test_run();
+}
