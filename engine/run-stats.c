@@ -35,6 +35,11 @@ char *run_stats_json(Machine *machine, double wall_seconds, int status)
     g_string_append_printf(json, "  \"tlb_misses\": %" G_GUINT64_FORMAT ",\n", stats.tlb_misses);
     g_string_append_printf(json, "  \"exceptions\": %" G_GUINT64_FORMAT ",\n", stats.exceptions);
     g_string_append_printf(json, "  \"interrupts\": %" G_GUINT64_FORMAT ",\n", stats.interrupts);
+    g_string_append(json, "  \"translator\": {");
+    for (unsigned counter = 0; counter < VCPU_UNIT_COUNTERS; counter++)
+        g_string_append_printf(json, "%s\"%s\": %" G_GUINT64_FORMAT, counter ? ", " : "",
+                               vcpu_unit_counter_name(counter), stats.units[counter]);
+    g_string_append(json, "},\n");
     g_string_append_printf(json, "  \"wall_seconds\": %.3f,\n", wall_seconds);
     g_string_append_printf(json, "  \"cpu_seconds\": %.3f,\n",
                            seconds(usage.ru_utime) + seconds(usage.ru_stime));

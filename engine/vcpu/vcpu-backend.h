@@ -37,6 +37,22 @@ typedef struct {
     void *now_opaque;
 } BackendVmConfig;
 
+// The translator's counters. Names for `lodgectl run --stats` are in vcpu-exit.c.
+typedef enum {
+    VCPU_UNIT_ENTRIES,   // times that the run loop entered a unit of host code
+    VCPU_UNIT_BLOCKS,    // blocks that the interpreter ran because they are cold
+    VCPU_UNIT_LINKS,     // direct branches that were led to another unit
+    VCPU_UNIT_CALL_OUTS, // instructions without a form in host code
+    VCPU_UNIT_REFILLS,   // memory accesses that filled the TLB
+    VCPU_UNIT_SLOW,      // accesses and indirect branches that C did
+    VCPU_UNIT_DROPPED,   // units whose code was written
+    VCPU_UNIT_REVIVED,   // of these, found unchanged
+    VCPU_UNIT_FORGETS,   // times that all units were given up
+    VCPU_UNIT_CODE,      // bytes of host code made
+    VCPU_UNIT_COUNTERS
+} VcpuUnitCounter;
+const char *vcpu_unit_counter_name(VcpuUnitCounter counter);
+
 // Counted per vCPU by the backend, read by any thread without a lock (approximate).
 typedef struct {
     uint64_t instructions; // retired; 0 where the backend cannot know
@@ -45,6 +61,7 @@ typedef struct {
     uint64_t tlb_misses;
     uint64_t exceptions;
     uint64_t interrupts;
+    uint64_t units[VCPU_UNIT_COUNTERS];
 } VcpuStats;
 
 typedef struct {

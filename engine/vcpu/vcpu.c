@@ -533,6 +533,8 @@ void vcpu_set_stats(VcpuSet *set, VcpuStats *ret_stats)
         sum.tlb_misses += one.tlb_misses;
         sum.exceptions += one.exceptions;
         sum.interrupts += one.interrupts;
+        for (unsigned counter = 0; counter < VCPU_UNIT_COUNTERS; counter++)
+            sum.units[counter] += one.units[counter];
     }
     *ret_stats = sum;
 }

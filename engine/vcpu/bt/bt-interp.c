@@ -214,8 +214,10 @@ static void run_alone(BtCpu *cpu)
 static void run_next(BtCpu *cpu)
 {
     if (cpu->translator) { // blocks do not follow one another: each time that one runs counts
-        if (!bt_translator_run(cpu))
+        if (!bt_translator_run(cpu)) {
+            cpu->stats.units[VCPU_UNIT_BLOCKS]++;
             run_block(cpu, bt_cache_find(cpu, false));
+        }
         cpu->link = NULL;
         return;
     }

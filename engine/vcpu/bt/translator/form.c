@@ -235,7 +235,9 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, ui
     find_live_flags(d);
     if (!bt_emit_unit(d))
         return NULL;
-    t->used = (bt_draft_offset(d, d->code.at) + 15) & ~15u;
+    uint32_t end = (bt_draft_offset(d, d->code.at) + 15) & ~15u;
+    cpu->stats.units[VCPU_UNIT_CODE] += end - t->used;
+    t->used = end;
     bt_units_add(cpu, unit);
     return unit;
 }

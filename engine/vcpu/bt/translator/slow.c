@@ -76,6 +76,7 @@ static bool may_go_on(const BtCpu *cpu, const BtInsn *insn)
 bool bt_unit_call_out(BtCpu *cpu, BtCallOut *out)
 {
     cpu->instructions -= out->rest;
+    cpu->stats.units[VCPU_UNIT_CALL_OUTS]++;
     run(cpu, out);
     if (!may_go_on(cpu, out->block.insn))
         return false;
@@ -136,6 +137,7 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     if (opens ? bt_fpu_open(cpu, site.size | site.open)
               : refill(cpu, &site, linear) && (!site.open || bt_fpu_open(cpu, site.open))) {
         cpu->instructions += rest + 1;
+        cpu->stats.units[VCPU_UNIT_REFILLS]++;
         return t->executable + site.retry;
     }
     BtCallOut *out = decode_site(cpu, index, unit, rip);
@@ -144,6 +146,7 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
         return NULL;
     }
     cpu->instructions++;
+    cpu->stats.units[VCPU_UNIT_SLOW]++;
     run(cpu, out);
     if (opens || !may_go_on(cpu, out->block.insn) ||
         (site.open && !bt_fpu_open(cpu, site.open)))

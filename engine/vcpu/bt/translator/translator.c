@@ -125,6 +125,7 @@ static void enter(BtCpu *cpu, const uint8_t *code)
     void (*thunk)(const uint8_t *) = (void (*)(const uint8_t *))(t->executable + t->enter);
     cpu->block = NULL;
     cpu->insn = NULL;
+    cpu->stats.units[VCPU_UNIT_ENTRIES]++;
     thunk(code);
     if (cpu->unit_link) {
         cpu->rip = t->link[cpu->unit_link].rip;

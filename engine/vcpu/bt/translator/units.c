@@ -73,6 +73,7 @@ void bt_units_forget(BtCpu *cpu)
     t->sites = 0;
     t->pending = 0;
     t->forgets++;
+    cpu->stats.units[VCPU_UNIT_FORGETS]++;
     synchronize();
 }
 
@@ -143,6 +144,7 @@ static bool revive(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
     if (!host || !bt_units_protect(cpu, unit, host))
         return false;
     unit->dropped = false;
+    cpu->stats.units[VCPU_UNIT_REVIVED]++;
     return true;
 }
 
@@ -197,6 +199,7 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
     link->target = (uint32_t)(unit - t->unit);
     link->next = unit->incoming;
     unit->incoming = index;
+    cpu->stats.units[VCPU_UNIT_LINKS]++;
     synchronize();
 }
 
@@ -236,6 +239,7 @@ static void drop(BtCpu *cpu, BtUnit *unit)
 {
     BtTranslator *t = cpu->translator;
     unit->dropped = true;
+    cpu->stats.units[VCPU_UNIT_DROPPED]++;
     for (uint32_t index = unit->incoming; index;) {
         BtLink *link = &t->link[index];
         write_32(t, link->distance, link->stub - (link->distance + 4));
