@@ -27,8 +27,6 @@ static void forget(BtCpu *cpu, BtCache *cache)
     cache->used = 0;
     cpu->link = NULL;
     cpu->block = NULL;
-    if (cpu->translator)
-        bt_translator_forget(cpu);
 }
 
 static bool generations_match(const BtBlock *block)
@@ -133,6 +131,8 @@ void bt_cache_forget(BtCpu *cpu)
     BtCache *cache = cpu->block_cache;
     if (cache)
         forget(cpu, cache);
+    if (cpu->translator)
+        bt_translator_forget(cpu);
 }
 
 BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count)

@@ -78,12 +78,13 @@ static void emit_leave_by(BtDraft *d, uint32_t link)
     host_reach(host_jump(c), d->t->writable + d->t->leave);
 }
 
+// In the unit's page for sure, all of the instruction there included.
 static bool in_unit_page(const BtDraft *d, uint64_t rip)
 {
     uint64_t linear = d->unit->linear + (rip - d->unit->rip);
     if (!bt_draft_long(d))
         linear = (uint32_t)linear;
-    return linear >> 12 == d->unit->linear >> 12;
+    return linear >> 12 == d->unit->linear >> 12 && (linear & 0xfff) <= 0x1000 - 15;
 }
 
 // Goes to the stub where the epoch is not the one that the link was made in. Keeps flags.

@@ -13,7 +13,8 @@
 typedef struct {
     BtDraft draft;
     BtGuestInsn insn[BT_UNIT_MAX];
-    uint8_t page[0x1000];
+    uint8_t page[0x1000 + 15]; // and what an instruction at its end has in the next one
+    unsigned page_size;        // bytes of it that are known
     uint64_t seen[0x1000 / 64]; // offsets where an instruction of the unit begins
 } Work;
 
@@ -117,7 +118,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         g->rip = (int32_t)offset - (int32_t)base;
         if (offset >= 0x1000 || (work->seen[offset / 64] >> (offset % 64) & 1) ||
             !bt_decode_operands(d->cpu, d->decoders, work->page + offset,
-                                MIN(0x1000 - offset, 15u), &g->decoded, &g->known))
+                                MIN(work->page_size - offset, 15u), &g->decoded, &g->known))
             return;
         uint64_t rip = bt_draft_rip(d, g);
         unsigned length = g->decoded.insn.length;
@@ -137,6 +138,8 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         case BT_FLOW_END:
             return;
         case BT_FLOW_JUMP:
+            if (d->unit->physical_second)
+                return;
             // Within the page, where the segment's base is the same for all of it.
             if (target - rip + offset >= 0x1000)
                 return;
@@ -149,6 +152,8 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
                 return;
             break;
         }
+        if (d->unit->physical_second)
+            return;
         offset += length;
     }
 }
@@ -185,7 +190,8 @@ static bool note_bytes(BtDraft *d, const Work *work)
     unsigned runs = 0;
     for (unsigned i = 0; i < d->count; i++) {
         unsigned offset = (unsigned)((int32_t)(unit->physical & 0xfff) + d->insn[i].rip);
-        run[i] = (BtUnitRun){ (uint16_t)offset, d->insn[i].decoded.insn.length };
+        unsigned size = d->insn[i].decoded.insn.length;
+        run[i] = (BtUnitRun){ (uint16_t)offset, (uint16_t)MIN(size, 0x1000 - offset) };
     }
     qsort(run, d->count, sizeof *run, compare_runs);
     for (unsigned i = 1; i < d->count; i++) {
@@ -204,8 +210,8 @@ static bool note_bytes(BtDraft *d, const Work *work)
     return true;
 }
 
-BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, uint64_t physical,
-                     const uint8_t *host)
+BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
+                     uint64_t physical, const uint8_t *host)
 {
     if (!host || physical >> 12 >= cpu->vm->page_count || cpu->code_bits == 16)
         return NULL;
@@ -226,7 +232,14 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, ui
     d->decoders = decoders;
     d->code = (HostCode){ t->writable + t->used, t->writable + t->size, false };
 
-    memcpy(work->page, host, sizeof work->page);
+    memcpy(work->page, host, 0x1000);
+    work->page_size = 0x1000;
+    if (block->size_second) {
+        unit->physical_second = block->physical_second;
+        unit->generation_second_at = &cpu->vm->code_generation[block->physical_second >> 12];
+        memcpy(work->page + (physical & 0xfff), block->insn[0].bytes, block->size);
+        work->page_size = 0x1000 + block->size_second;
+    }
     take_instructions(d, work, physical & 0xfff);
     unit->count = (uint16_t)d->count;
     unit->generation_at = &cpu->vm->code_generation[physical >> 12];

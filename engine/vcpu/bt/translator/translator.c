@@ -167,11 +167,11 @@ bool bt_translator_run(BtCpu *cpu)
     BtUnit *unit = bt_units_find(cpu, linear, physical, host);
     if (!unit) {
         BtBlock *block = bt_cache_find(cpu, false);
-        if (!block->cached || block->size_second || ++block->entries < t->options.hot)
+        if (!block->cached || ++block->entries < t->options.hot)
             return false;
         block->entries = 0; // where it cannot be translated, not so soon again
         const BtCache *cache = cpu->block_cache;
-        unit = bt_unit_form(cpu, &cache->decoders, linear, physical, host);
+        unit = bt_unit_form(cpu, &cache->decoders, block, linear, physical, host);
         if (!unit)
             return false;
         cpu->stats.translations++;

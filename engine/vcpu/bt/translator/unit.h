@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Units: what the translator makes out of guest code, and everything that is kept about them. A
 // unit is host code for up to BT_UNIT_MAX guest instructions of one page, entered at the first:
-// it falls through conditional branches and follows direct jumps. Units belong to one CPU, whose
+// it falls through conditional branches and follows direct jumps. An instruction that reaches into the
+// next page is a unit of its own. Units belong to one CPU, whose
 // thread alone makes, links, runs and drops them, so there is no lock and no cross-modification.
 //
 // A unit is found by linear and physical address, RIP and mode key of its first instruction. All
@@ -10,7 +11,8 @@
 //   forward  behind the poll
 // Ways out:
 //   link     a direct branch; patched to lead to the unit that follows (bt_units_link). Into
-//            another page it is guarded by the epoch of cpu->chain_key (bt-block.h)
+//            another page, or where an instruction may reach into one, it is guarded by the epoch
+//            of cpu->chain_key (bt-block.h)
 //   site     a place that may need C: a memory access that the TLB does not have, an indirect
 //            branch that the jump table does not have. C either makes the fast way possible and
 //            goes back to the instruction's beginning, or runs the instruction as the interpreter
@@ -35,10 +37,11 @@ struct HostCode;
 typedef struct BtUnit BtUnit;
 struct BtUnit {
     uint64_t rip, linear, physical; // of the first instruction
+    uint64_t physical_second; // page that its only instruction reaches into, 0: none
     uint32_t key;                   // mode key
     uint32_t limit;                 // of CS
-    const uint32_t *generation_at;  // the page's generation now
-    uint32_t generation;            // when the unit was made, or found unchanged
+    const uint32_t *generation_at, *generation_second_at; // the pages' generations now
+    uint32_t generation, generation_second; // when the unit was made, or found unchanged
     uint32_t entry, forward;        // offsets of code
     uint32_t incoming;              // links that lead here: index of the first, 0: none
     uint16_t count;                 // instructions
@@ -48,7 +51,6 @@ struct BtUnit {
     uint8_t *bytes;     // those bytes as they were, for comparison
     BtUnitRun *run;     // the parts of them that are code
     BtUnit *hash_next;
-    BtUnit *page_next;  // the page's units
 };
 
 // A direct way out.
@@ -92,12 +94,18 @@ typedef struct {
 } BtCallOut;
 
 // What a page has.
+typedef struct BtPageUnit BtPageUnit;
+struct BtPageUnit {
+    BtUnit *unit;
+    BtPageUnit *next;
+};
+
 typedef struct BtUnitPage BtUnitPage;
 struct BtUnitPage {
     uint64_t page;
     const uint32_t *generation_at;
     uint32_t generation;
-    BtUnit *first;
+    BtPageUnit *first;
     BtUnitPage *hash_next;
 };
 
@@ -155,8 +163,8 @@ BtUnit *bt_units_begin(BtCpu *cpu);
 void bt_units_add(BtCpu *cpu, BtUnit *unit);
 // The link's target is `unit`, as things are now.
 void bt_units_link(BtCpu *cpu, uint32_t link, BtUnit *unit);
-// Makes writers to the unit's code noticed from now on and notes the page's generation. True where
-// memory holds what `bytes` says; host: the page's first byte.
+// Makes writers to the unit's code noticed from now on and notes the pages' generations. True where
+// memory holds what `bytes` says; host: the first page's first byte.
 bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host);
 // Enters the unit into the jump table.
 void bt_units_note_jump(BtCpu *cpu, BtUnit *unit);
@@ -171,9 +179,10 @@ void *bt_units_data(BtTranslator *t, size_t size, size_t alignment);
 
 // ---- form.c ----
 
-// Translates the code at cpu->rip; NULL where there is nothing to translate.
-BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, uint64_t linear, uint64_t physical,
-                     const uint8_t *host);
+// Translates the code at cpu->rip, where the interpreter has `block`; NULL where there is nothing to
+// translate.
+BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
+                     uint64_t physical, const uint8_t *host);
 
 // ---- thunks.c ----
 

@@ -108,6 +108,17 @@ static BtUnitPage *page_of(BtCpu *cpu, uint64_t physical)
     return page;
 }
 
+static bool join_page(BtCpu *cpu, BtUnit *unit, uint64_t physical)
+{
+    BtUnitPage *page = page_of(cpu, physical);
+    BtPageUnit *member = bt_units_data(cpu->translator, sizeof *member, 8);
+    if (!page || !member)
+        return false;
+    *member = (BtPageUnit){ unit, page->first };
+    page->first = member;
+    return true;
+}
+
 void bt_units_add(BtCpu *cpu, BtUnit *unit)
 {
     BtTranslator *t = cpu->translator;
@@ -115,13 +126,10 @@ void bt_units_add(BtCpu *cpu, BtUnit *unit)
     BtUnit **bucket = &t->bucket[unit_hash(unit->linear, unit->physical, unit->key)];
     unit->hash_next = *bucket;
     *bucket = unit;
-    BtUnitPage *page = page_of(cpu, unit->physical);
-    if (!page) { // no room to notice its changes: it is never found
+    // Without room to notice its changes it is never found.
+    if (!join_page(cpu, unit, unit->physical) ||
+        (unit->physical_second && !join_page(cpu, unit, unit->physical_second)))
         *bucket = unit->hash_next;
-        return;
-    }
-    unit->page_next = page->first;
-    page->first = unit;
 }
 
 bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
@@ -135,7 +143,31 @@ bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
         if (memcmp(host + run->offset, unit->bytes + run->offset - unit->low, run->size) != 0)
             return false;
     }
-    return true;
+    if (!unit->physical_second)
+        return true;
+    unsigned first = 0x1000 - unit->low;
+    unsigned size = unit->size - first;
+    unit->generation_second = bt_vm_protect_page(cpu->vm, unit->physical_second, size);
+    GuestPage second = guest_memory_page(cpu->config->memory, unit->physical_second);
+    return second.host_read && memcmp(second.host_read, unit->bytes + first, size) == 0;
+}
+
+// The second page is still behind the first. May raise.
+static bool second_page_follows(BtCpu *cpu, const BtUnit *unit)
+{
+    const uint8_t *host;
+    uint64_t next = (unit->linear | 0xfff) + 1;
+    if (cpu->mode != BT_MODE_LONG)
+        next = (uint32_t)next;
+    return (bt_fetch_page(cpu, next, &host) & ~UINT64_C(0xfff)) == unit->physical_second;
+}
+
+static bool generations_match(const BtUnit *unit)
+{
+    return __atomic_load_n(unit->generation_at, __ATOMIC_ACQUIRE) == unit->generation &&
+           (!unit->physical_second ||
+            __atomic_load_n(unit->generation_second_at, __ATOMIC_ACQUIRE) ==
+                unit->generation_second);
 }
 
 // Whether a dropped unit is as good as new: memory holds what it was made from.
@@ -156,9 +188,9 @@ BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint
         if (unit->linear != linear || unit->physical != physical || unit->rip != cpu->rip ||
             unit->key != cpu->mode_key || unit->limit != cpu->segment[VCPU_CS].limit)
             continue;
-        bool current = !unit->dropped && __atomic_load_n(unit->generation_at, __ATOMIC_ACQUIRE) ==
-                                             unit->generation;
-        if (current || revive(cpu, unit, host))
+        if (unit->physical_second && !second_page_follows(cpu, unit))
+            continue;
+        if ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host))
             return unit;
         *at = unit->hash_next; // stays in the page's list, dropped
         return NULL;
@@ -187,7 +219,7 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
     if (!link->distance || link->rip != cpu->rip || from->dropped || from->key != unit->key ||
         from->limit != unit->limit)
         return;
-    if (!link->guard && (from->linear >> 12 != unit->linear >> 12 ||
+    if (!link->guard && (unit->physical_second || from->linear >> 12 != unit->linear >> 12 ||
                          from->physical >> 12 != unit->physical >> 12))
         return;
     if (link->target)
@@ -262,9 +294,9 @@ void bt_units_check(BtCpu *cpu)
         if (generation == page->generation)
             continue;
         page->generation = generation;
-        for (BtUnit *unit = page->first; unit; unit = unit->page_next) {
-            if (!unit->dropped)
-                drop(cpu, unit);
+        for (BtPageUnit *member = page->first; member; member = member->next) {
+            if (!member->unit->dropped)
+                drop(cpu, member->unit);
         }
         changed = true;
     }
