@@ -122,6 +122,17 @@ static BtCallOut *decode_site(BtCpu *cpu, uint32_t index, const BtUnit *unit, ui
     return out;
 }
 
+// Two accesses of one instruction may take one another's TLB entry away: the third time that it
+// comes here, C does both.
+static bool may_refill(BtTranslator *t, uint64_t instructions)
+{
+    if (t->refill_at != instructions) {
+        t->refill_at = instructions;
+        t->refills = 0;
+    }
+    return t->refills++ < 2;
+}
+
 const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
 {
     BtTranslator *t = cpu->translator;
@@ -135,7 +146,8 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     cpu->instructions -= rest + 1;
     bool opens = site.flags & BT_SITE_OPEN;
     if (opens ? bt_fpu_open(cpu, site.size | site.open)
-              : refill(cpu, &site, linear) && (!site.open || bt_fpu_open(cpu, site.open))) {
+              : may_refill(t, cpu->instructions) && refill(cpu, &site, linear) &&
+                    (!site.open || bt_fpu_open(cpu, site.open))) {
         cpu->instructions += rest + 1;
         cpu->stats.units[VCPU_UNIT_REFILLS]++;
         return t->executable + site.retry;

@@ -148,6 +148,8 @@ struct BtTranslator {
     uint16_t salt[BT_SALTS];
     uint16_t salt_last;
     BtCallOut *slow_cache[BT_SLOW_CACHE]; // instructions of sites that ran in C
+    uint64_t refill_at;        // cpu->instructions at the last refill of the TLB, and how often
+    unsigned refills;          // the same instruction came for one
     bool bmi2, avx;
 };
 
