@@ -213,6 +213,20 @@ bool store_take_finish(Store *store, StoreNodeId id, GError **error)
     return finish(store, result, "could not finish the snapshot", error);
 }
 
+void store_return_state_volumes(Store *store, const StoreRecord *from)
+{
+    for (unsigned i = 0; i < from->slot_count; i++) {
+        const StoreSlot *slot = &from->slots[i];
+        StoreVolumeRecord *volume = store_volume_by_id(store, slot->volume);
+        if (!volume || volume->kind != STORE_STATE || slot->content ||
+            store_slot(store->current, slot->volume))
+            continue;
+        StoreSlot *empty = store_slot_add(store->current, slot->volume);
+        if (empty)
+            empty->size = slot->size;
+    }
+}
+
 void store_take_abort(Store *store, StoreNodeId id)
 {
     g_mutex_lock(&store->mutex);
@@ -222,6 +236,7 @@ void store_take_abort(Store *store, StoreNodeId id)
         store_map_seal(store, TREE_MAP);
         store->pending = NULL;
         record->flags = NODE_PURGING;
+        store_return_state_volumes(store, record);
         store_record_save(store, record); // without room for it, the next opening gives it up
         bump(store);
         store_worker_wake(store);

@@ -422,6 +422,8 @@ void store_worker_wake(Store *store); // with the mutex: there may be something 
 StoreRecord *store_discard_slots(Store *store, StoreSlot *slots, unsigned count);
 int store_finish_change(Store *store, int result);
 bool store_name_is_valid(const char *name, GError **error);
+// Current has the volumes again, empty, that a node had which is given up.
+void store_return_state_volumes(Store *store, const StoreRecord *from);
 
 // --- store-block.c ---
 // A node's volume of another store, read-only; that store is closed with the device. depth: how

@@ -179,6 +179,7 @@ static int undo_half_done(Store *store)
         if (!(record->flags & NODE_PENDING))
             continue;
         record->flags = NODE_PURGING;
+        store_return_state_volumes(store, record);
         int result = store->read_only ? 0 : store_record_save(store, record);
         if (result < 0)
             return result;

@@ -22,8 +22,9 @@
 //   guest runs:    store_volume_open(pending, "memory") and write it; pages that the parent has
 //                  need no write, pages of zeros take no room (writing zeros frees)
 //                  store_take_finish, or store_take_abort
-// Only finish makes the node visible; a crash before leaves no half snapshot. After it, current's
-// "memory" is the finished node's, so that the next one shares its pages.
+// Only finish makes the node visible; a crash before leaves no half snapshot (and, as an abort
+// does, an empty "memory"). After it, current's "memory" is the finished node's, so that the next
+// one shares its pages.
 //
 // Threads: every function may be called from any thread, without the machine lock, and may block
 // for disk I/O; none may be called from a completion. Functions that change the tree (take, goto,

@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-static int step(Rig *rig)
+// takes_room: only such operations find none.
+static int step(Rig *rig, bool takes_room)
 {
     uint64_t now = rig_operations(rig);
     if (rig->before)
         rig->before(rig->opaque, now);
+    if (rig->fail_with == ENOSPC && !takes_room)
+        return 0;
     if (rig->fail_at && (now == rig->fail_at || (rig->fail_on && now > rig->fail_at)))
         return -rig->fail_with;
     return 0;
@@ -22,6 +25,15 @@ static void record(Rig *rig, RigKind kind, uint64_t offset, const void *bytes, u
         return;
     RigOperation operation = { kind, offset, length, bytes ? g_memdup2(bytes, length) : NULL };
     g_array_append_val(rig->log, operation);
+}
+
+// Old bytes, before they are changed.
+static void keep_old(Rig *rig, uint64_t offset, uint64_t length)
+{
+    if (!rig->journal)
+        return;
+    RigOperation old = { RIG_WRITE, offset, length, g_memdup2(rig->image + offset, length) };
+    g_array_append_val(rig->journal, old);
 }
 
 static int rig_read(void *io, uint64_t offset, void *buffer, size_t size)
@@ -39,6 +51,7 @@ static int put(Rig *rig, uint64_t offset, const void *buffer, uint64_t size)
     if (offset + size > rig->limit)
         return -ENOSPC;
     record(rig, RIG_WRITE, offset, buffer, size);
+    keep_old(rig, offset, size);
     memcpy(rig->image + offset, buffer, size);
     rig->size = MAX(rig->size, offset + size);
     return 0;
@@ -48,7 +61,7 @@ static int rig_write(void *io, uint64_t offset, const void *buffer, size_t size)
 {
     Rig *rig = io;
     rig->writes++;
-    int result = step(rig);
+    int result = step(rig, true);
     return result < 0 ? result : put(rig, offset, buffer, size);
 }
 
@@ -56,7 +69,7 @@ static int rig_sync(void *io)
 {
     Rig *rig = io;
     rig->syncs++;
-    int result = step(rig);
+    int result = step(rig, false);
     if (result == 0)
         record(rig, RIG_SYNC, 0, NULL, 0);
     return result;
@@ -66,10 +79,11 @@ static int rig_punch(void *io, uint64_t offset, uint64_t length)
 {
     Rig *rig = io;
     rig->punches++;
-    int result = step(rig);
+    int result = step(rig, false);
     if (result < 0)
         return result;
     record(rig, RIG_PUNCH, offset, NULL, length);
+    keep_old(rig, offset, length);
     if (length >= 65536)
         madvise(rig->image + offset, length, MADV_DONTNEED);
     else
@@ -81,7 +95,7 @@ static int rig_allocate(void *io, uint64_t offset, uint64_t length)
 {
     Rig *rig = io;
     rig->allocations++;
-    int result = step(rig);
+    int result = step(rig, true);
     if (result < 0)
         return result;
     if (offset + length > rig->limit)
@@ -108,7 +122,7 @@ static int transfer(Rig *rig, BlockRequest *request)
         return rig_sync(rig);
     if (request->operation == BLOCK_WRITE) {
         rig->writes++;
-        int result = step(rig);
+        int result = step(rig, true);
         if (result < 0)
             return result;
     }
@@ -193,29 +207,39 @@ uint64_t rig_operations(const Rig *rig)
     return rig->writes + rig->syncs + rig->punches + rig->allocations;
 }
 
-Rig *rig_copy(const Rig *rig)
+void rig_apply(Rig *rig, const RigOperation *operation, uint64_t from, uint64_t length)
 {
-    Rig *copy = rig_new(rig->limit);
-    memcpy(copy->image, rig->image, rig->size);
-    copy->size = rig->size;
-    return copy;
-}
-
-void rig_apply(Rig *rig, const RigOperation *operation, uint64_t length)
-{
-    length = MIN(length, operation->length);
+    uint64_t at = operation->offset + from;
     switch (operation->kind) {
     case RIG_WRITE:
-        memcpy(rig->image + operation->offset, operation->bytes, length);
+        keep_old(rig, at, length);
+        memcpy(rig->image + at, operation->bytes + from, length);
         break;
     case RIG_PUNCH:
-        memset(rig->image + operation->offset, 0, length);
+        keep_old(rig, at, length);
+        memset(rig->image + at, 0, length);
         break;
     case RIG_SYNC:
     case RIG_ALLOCATE:
         break;
     }
     rig->size = MAX(rig->size, operation->offset + operation->length);
+}
+
+void rig_try(Rig *rig)
+{
+    rig->journal = g_array_new(FALSE, FALSE, sizeof(RigOperation));
+    g_array_set_clear_func(rig->journal, clear_operation);
+}
+
+void rig_roll_back(Rig *rig)
+{
+    GArray *journal = g_steal_pointer(&rig->journal);
+    for (unsigned i = journal->len; i-- > 0;) {
+        const RigOperation *old = &g_array_index(journal, RigOperation, i);
+        memcpy(rig->image + old->offset, old->bytes, old->length);
+    }
+    g_array_unref(journal);
 }
 
 Store *rig_open(Rig *rig)

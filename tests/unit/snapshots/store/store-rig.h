@@ -18,11 +18,11 @@ typedef struct {
     uint64_t limit;  // bytes of address space
     uint64_t size;   // bytes that the file has
     GArray *log;     // RigOperation, or NULL: not recorded
+    GArray *journal; // RigOperation: old bytes of what was written since, or NULL
     uint64_t reads, writes, syncs, punches, allocations;
     uint64_t fail_at; // of writes, syncs, punches and allocations together: 0 never
     int fail_with;    // errno
     bool fail_on;     // goes on failing
-    uint64_t room;    // bytes that writes may add beyond `size_limit`; UINT64_MAX: no limit
     void (*before)(void *opaque, uint64_t operation); // before each of them
     void *opaque;
 } Rig;
@@ -32,8 +32,9 @@ void rig_free(Rig *rig);
 StoreIo rig_io(Rig *rig);
 void rig_record(Rig *rig); // from here on
 uint64_t rig_operations(const Rig *rig);
-// Another rig with this one's bytes.
-Rig *rig_copy(const Rig *rig);
-// Does one recorded operation (its first `length` bytes) to another rig.
-void rig_apply(Rig *rig, const RigOperation *operation, uint64_t length);
+// Does a part of one recorded operation to another rig.
+void rig_apply(Rig *rig, const RigOperation *operation, uint64_t from, uint64_t length);
+// From here to rig_roll_back nothing counts.
+void rig_try(Rig *rig);
+void rig_roll_back(Rig *rig);
 Store *rig_open(Rig *rig); // fails the test where it cannot be opened
