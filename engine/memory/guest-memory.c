@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define LEAF_BITS 18
+#define LEAF_BITS GUEST_LEAF_BITS
 #define LEAF_PAGES (1u << LEAF_BITS)
 
 struct GuestSlot {
@@ -22,9 +22,8 @@ struct GuestSlot {
 };
 
 struct GuestMemory {
-    uint64_t limit;
+    GuestPageTable table; // first: guest_memory_page
     size_t leaf_count;
-    GuestPage **leaves;
     GPtrArray *slots; // bottom to top
     GArray *listeners;
     // The write log; bytes is NULL where there is none.
@@ -46,9 +45,9 @@ static void slot_free(void *data)
 GuestMemory *guest_memory_new(uint64_t limit)
 {
     GuestMemory *memory = g_new0(GuestMemory, 1);
-    memory->limit = limit;
+    memory->table.limit = limit;
     memory->leaf_count = (limit >> (GUEST_PAGE_BITS + LEAF_BITS)) + 1;
-    memory->leaves = g_new0(GuestPage *, memory->leaf_count);
+    memory->table.leaves = g_new0(GuestPage *, memory->leaf_count);
     memory->slots = g_ptr_array_new_with_free_func(slot_free);
     memory->listeners = g_array_new(FALSE, FALSE, sizeof(GuestMemoryListener));
     return memory;
@@ -59,8 +58,8 @@ void guest_memory_free(GuestMemory *memory)
     if (!memory)
         return;
     for (size_t i = 0; i < memory->leaf_count; i++)
-        g_free(memory->leaves[i]);
-    g_free(memory->leaves);
+        g_free(memory->table.leaves[i]);
+    g_free(memory->table.leaves);
     g_free(memory->log_bytes);
     g_ptr_array_unref(memory->slots);
     g_array_unref(memory->listeners);
@@ -86,14 +85,14 @@ void guest_memory_remove_listener(GuestMemory *memory, const GuestMemoryListener
 static GuestPage *page_entry(GuestMemory *memory, uint64_t gpa, bool make)
 {
     size_t leaf = gpa >> (GUEST_PAGE_BITS + LEAF_BITS);
-    if (gpa >= memory->limit)
+    if (gpa >= memory->table.limit)
         return NULL;
-    GuestPage *pages = __atomic_load_n(&memory->leaves[leaf], __ATOMIC_ACQUIRE);
+    GuestPage *pages = __atomic_load_n(&memory->table.leaves[leaf], __ATOMIC_ACQUIRE);
     if (!pages) {
         if (!make)
             return NULL;
         pages = g_new0(GuestPage, LEAF_PAGES);
-        __atomic_store_n(&memory->leaves[leaf], pages, __ATOMIC_RELEASE);
+        __atomic_store_n(&memory->table.leaves[leaf], pages, __ATOMIC_RELEASE);
     }
     return &pages[(gpa >> GUEST_PAGE_BITS) & (LEAF_PAGES - 1)];
 }
@@ -164,7 +163,7 @@ static void refresh(GuestMemory *memory, uint64_t gpa, uint64_t size)
 
 void guest_memory_replaced(GuestMemory *memory)
 {
-    tell_changed(memory, 0, memory->limit);
+    tell_changed(memory, 0, memory->table.limit);
 }
 
 static void make_dirty_log(GuestSlot *slot)
@@ -179,7 +178,7 @@ GuestSlot *guest_memory_map(GuestMemory *memory, const char *name, uint64_t gpa,
                             uint8_t *host, GuestSlotFlags flags)
 {
     g_return_val_if_fail((gpa | size) % GUEST_PAGE_SIZE == 0, NULL);
-    if (!size || !range_within(gpa, size, memory->limit))
+    if (!size || !range_within(gpa, size, memory->table.limit))
         return NULL;
     GuestSlot *slot = g_new0(GuestSlot, 1);
     *slot = (GuestSlot){ g_strdup(name), gpa, size, host, NULL, flags };
@@ -206,7 +205,7 @@ void guest_memory_move(GuestMemory *memory, GuestSlot *slot, uint64_t gpa, Guest
 {
     if (slot->gpa == gpa && slot->flags == flags)
         return;
-    if (!range_within(gpa, slot->size, memory->limit))
+    if (!range_within(gpa, slot->size, memory->table.limit))
         return;
     uint64_t old = slot->gpa;
     slot->gpa = gpa;
@@ -217,24 +216,9 @@ void guest_memory_move(GuestMemory *memory, GuestSlot *slot, uint64_t gpa, Guest
     refresh(memory, gpa, slot->size);
 }
 
-GuestPage guest_memory_page(GuestMemory *memory, uint64_t gpa)
-{
-    GuestPage *entry = page_entry(memory, gpa, false);
-    if (!entry)
-        return (GuestPage){ 0 };
-    return (GuestPage){
-        .host_read = __atomic_load_n(&entry->host_read, __ATOMIC_ACQUIRE),
-        .host_write = __atomic_load_n(&entry->host_write, __ATOMIC_ACQUIRE),
-        .dirty = __atomic_load_n(&entry->dirty, __ATOMIC_ACQUIRE),
-        .dirty_once = entry->dirty_once,
-        .rom = entry->rom,
-        .slot = entry->slot,
-    };
-}
-
 void *guest_memory_host(GuestMemory *memory, uint64_t gpa, uint64_t size, bool for_write)
 {
-    if (!size || !range_within(gpa, size, memory->limit) || memory->fuzz_read)
+    if (!size || !range_within(gpa, size, memory->table.limit) || memory->fuzz_read)
         return NULL;
     GuestPage first = guest_memory_page(memory, gpa);
     uint8_t *base = for_write ? first.host_write : first.host_read;
@@ -317,8 +301,8 @@ static void tell_log_changed(GuestMemory *memory)
 static void for_each_entry(GuestMemory *memory, void (*visit)(GuestMemory *memory, GuestPage *page))
 {
     for (size_t leaf = 0; leaf < memory->leaf_count; leaf++) {
-        for (size_t i = 0; memory->leaves[leaf] && i < LEAF_PAGES; i++)
-            visit(memory, &memory->leaves[leaf][i]);
+        for (size_t i = 0; memory->table.leaves[leaf] && i < LEAF_PAGES; i++)
+            visit(memory, &memory->table.leaves[leaf][i]);
     }
 }
 
@@ -403,8 +387,8 @@ void guest_memory_for_each(GuestMemory *memory,
 {
     GuestRange range = { 0 };
     for (size_t leaf = 0; leaf < memory->leaf_count; leaf++) {
-        for (size_t i = 0; memory->leaves[leaf] && i < LEAF_PAGES; i++) {
-            GuestPage *page = &memory->leaves[leaf][i];
+        for (size_t i = 0; memory->table.leaves[leaf] && i < LEAF_PAGES; i++) {
+            GuestPage *page = &memory->table.leaves[leaf][i];
             uint64_t gpa = ((uint64_t)leaf << LEAF_BITS | i) << GUEST_PAGE_BITS;
             bool writable = page->host_write && page->host_write == page->host_read;
             if (range.size && range.gpa + range.size == gpa &&

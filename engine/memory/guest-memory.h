@@ -73,8 +73,36 @@ void guest_memory_unmap(GuestMemory *memory, GuestSlot *slot);
 // Changes address or flags in place (PCI BAR moves, PAM). Machine lock held.
 void guest_memory_move(GuestMemory *memory, GuestSlot *slot, uint64_t gpa, GuestSlotFlags flags);
 
+// How a GuestMemory begins: its flattened table, for guest_memory_page alone. A leaf, or NULL, for
+// each 1 GiB below the limit. Inline, because an execution backend looks pages up while the guest's
+// vector registers are live in the host's: its files are compiled without any use of those.
+typedef struct {
+    uint64_t limit;
+    GuestPage **leaves;
+} GuestPageTable;
+
+#define GUEST_LEAF_BITS 18
+
 // The page at gpa; all-NULL where nothing is mapped. Lock-free, any thread.
-GuestPage guest_memory_page(GuestMemory *memory, uint64_t gpa);
+static inline GuestPage guest_memory_page(const GuestMemory *memory, uint64_t gpa)
+{
+    const GuestPageTable *table = (const GuestPageTable *)memory;
+    GuestPage page = { 0 };
+    if (gpa >= table->limit)
+        return page;
+    const GuestPage *leaf = __atomic_load_n(
+        &table->leaves[gpa >> (GUEST_PAGE_BITS + GUEST_LEAF_BITS)], __ATOMIC_ACQUIRE);
+    if (!leaf)
+        return page;
+    const GuestPage *entry = &leaf[gpa >> GUEST_PAGE_BITS & ((1u << GUEST_LEAF_BITS) - 1)];
+    page.host_read = __atomic_load_n(&entry->host_read, __ATOMIC_ACQUIRE);
+    page.host_write = __atomic_load_n(&entry->host_write, __ATOMIC_ACQUIRE);
+    page.dirty = __atomic_load_n(&entry->dirty, __ATOMIC_ACQUIRE);
+    page.dirty_once = entry->dirty_once;
+    page.rom = entry->rom;
+    page.slot = entry->slot;
+    return page;
+}
 
 // Host pointer to [gpa, gpa + size) where that is one contiguous piece of readable (and, if asked,
 // writable) RAM, else NULL. A writer must call guest_memory_written afterwards.
