@@ -21,6 +21,7 @@
 enum {
     RUN_PAGES = 16, // most pages that a run of 4 KiB pages is extended by, each way
     REGION_BITS = 21,
+    MOST_CONFLICTS = 12,
 };
 #define PAGE UINT64_C(0x1000)
 #define PAGE_MASK (~UINT64_C(0xfff))
@@ -66,6 +67,11 @@ static bool covers(const BtRangeList *list, uint64_t page)
 {
     return page >= list->low && page <= list->high &&
            (list->bits[page >> 18 & 63] & BT_BIT(page >> 12 & 63));
+}
+
+static uint64_t length_of(const BtRange *range)
+{
+    return (uint64_t)range->pages << 12;
 }
 
 static void empty(BtRange *range)
@@ -121,7 +127,8 @@ static void drop_page(BtCpu *cpu, BtRangeList *list, uint64_t page)
     for (unsigned i = 0; i < list->count; i++) {
         BtRange *range = &cpu->range[list->slot[i]];
         uint64_t around = BT_BIT(range->flags & BT_RANGE_PAGE_BITS) - 1;
-        uint64_t low = range->start & ~around, high = (range->start + range->whole - 1) | around;
+        uint64_t low = range->start & ~around;
+        uint64_t high = (range->start + length_of(range) - 1) | around;
         if (range->length != 0 && (page < low || page > high)) {
             list->slot[kept++] = list->slot[i];
         } else {
@@ -146,7 +153,8 @@ static void drop_host_page(BtCpu *cpu, const BtRangeList *list, uintptr_t host)
     for (unsigned i = 0; i < count; i++) {
         BtRange *range = &cpu->range[__atomic_load_n(&list->slot[i], __ATOMIC_RELAXED)];
         uintptr_t begin = range->start + range->addend;
-        if ((range->flags & BT_RANGE_WRITE) && host + PAGE > begin && host < begin + range->whole)
+        if ((range->flags & BT_RANGE_WRITE) && host + PAGE > begin &&
+            host < begin + length_of(range))
             __atomic_store_n(&range->length, 0, __ATOMIC_SEQ_CST);
     }
 }
@@ -169,7 +177,7 @@ void bt_range_init(BtCpu *cpu)
 static uintptr_t plain_host(BtCpu *cpu, uint64_t physical, bool write)
 {
     GuestPage page = guest_memory_page(cpu->config->memory, physical);
-    if (write && (page.host_write != page.host_read || page.dirty ||
+    if (write && (page.host_write != page.host_read || !guest_page_is_noted(&page) ||
                   bt_vm_page_has_code(cpu->vm, physical)))
         return 0;
     return (uintptr_t)page.host_read;
@@ -260,6 +268,21 @@ static bool find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write, R
     return true;
 }
 
+void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
+{
+    BtRange *range = &cpu->range[slot];
+    if (range->length && range->conflicts < MOST_CONFLICTS)
+        range->conflicts++;
+    bool done = bt_range_fill(cpu, slot, linear, extent, write);
+    range->budget = (int16_t)((1 << (done ? range->conflicts : MOST_CONFLICTS)) - 1);
+}
+
+void bt_range_forget(BtCpu *cpu)
+{
+    bt_range_drop_all(cpu);
+    memset(cpu->range, 0, sizeof cpu->range);
+}
+
 bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
 {
     BtRange *range = &cpu->range[slot];
@@ -272,11 +295,11 @@ bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, 
     BtRangeList *list = run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
     list_add(cpu, list, slot);
     range->start = run.start;
-    range->whole = run.end - run.start + 1;
+    range->pages = (uint16_t)((run.end - run.start + 1) >> 12);
     range->addend = run.addend;
-    range->flags = run.page_bits | (write ? BT_RANGE_WRITE : 0);
+    range->flags = (uint8_t)(run.page_bits | (write ? BT_RANGE_WRITE : 0));
     cover_add(list, &run);
-    __atomic_store_n(&range->length, range->whole - extent + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&range->length, length_of(range) - extent + 1, __ATOMIC_RELEASE);
     if (!write)
         return true;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

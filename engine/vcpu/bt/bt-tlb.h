@@ -123,16 +123,16 @@ typedef struct {
 
 enum { BT_WALK_CACHE_SIZE = 64 };
 
-// What generated code looks at before the TLB (bt-range.h). start, length and addend are at offsets
-// that code is made with.
+// What generated code looks at before the TLB (bt-range.h).
 typedef struct {
     uint64_t start;
     uint64_t length;  // of the run less the access's extent - 1; 0: empty. Atomic
     uintptr_t addend; // host address = linear + addend
-    uint32_t whole;   // length of the run, bytes
-    uint16_t flags;   // BT_RANGE_WRITE, log2 of the size of the largest page in it
+    int16_t budget;   // accesses that the TLB may serve before the slot is filled again
+    uint16_t pages;   // length of the run
+    uint8_t flags;    // BT_RANGE_WRITE, log2 of the size of the largest page in it
     uint8_t listed;   // BT_RANGE_IN_*
-    uint8_t spare;
+    uint8_t conflicts; // times that it was filled while it held other addresses, at most 12
 } BtRange;
 
 enum {

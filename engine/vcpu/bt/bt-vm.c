@@ -117,7 +117,11 @@ static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
 
 static void log_changed(void *opaque)
 {
-    request_all(opaque, BT_REQUEST_TLB_FLUSH);
+    BtVm *vm = opaque;
+    pthread_mutex_lock(&vm->tlb_lock);
+    madvise(vm->regions_plain, region_count(vm), MADV_DONTNEED); // all REGION_UNKNOWN
+    pthread_mutex_unlock(&vm->tlb_lock);
+    request_all(vm, BT_REQUEST_TLB_FLUSH);
 }
 
 static void memory_written(void *opaque, uint64_t gpa, uint64_t size)

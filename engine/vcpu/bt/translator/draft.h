@@ -37,12 +37,26 @@ typedef struct {
     uint16_t insn;
 } BtX87Last;
 
+// An access to guest memory.
+typedef struct {
+    uint8_t base, index; // guest registers, BT_REG_ZERO where absent
+    uint8_t scale;       // shift
+    int64_t displacement;
+    uint8_t segment;     // VCPU_*; what its base is, the emitter knows
+    uint8_t address_size; // bytes: 4 or 8
+    uint8_t size;        // bytes of the access
+    bool write;
+    uint8_t alignment;   // that is demanded, minus one
+} BtAccess;
+
 // What goes behind the unit's straight code.
 typedef struct {
     uint8_t *distance_at; // of the jump that leads here
     uint32_t site;        // BT_COLD_SITE: its index
     bool address_known;   // T1 holds the linear address; else it is `address`
     HostMemory address;
+    BtAccess access;      // BT_COLD_SITE with a range: what to look up in the TLB
+    uint8_t *back;        // ... and where to go on with T2 = addend
     enum { BT_COLD_SITE, BT_COLD_LINK } kind;
     uint64_t rip;         // BT_COLD_LINK: target
     unsigned rest;        // instructions of the unit that do not run
@@ -112,17 +126,6 @@ static inline uint64_t bt_draft_next_rip(const BtDraft *d, const BtGuestInsn *g)
 
 // ---- emit-memory.c ----
 
-typedef struct {
-    uint8_t base, index; // guest registers, BT_REG_ZERO where absent
-    uint8_t scale;       // shift
-    int64_t displacement;
-    uint8_t segment;     // VCPU_*; what its base is, the emitter knows
-    uint8_t address_size; // bytes: 4 or 8
-    uint8_t size;        // bytes of the access
-    bool write;
-    uint8_t alignment;   // that is demanded, minus one
-} BtAccess;
-
 // The access of a decoded memory operand; false where this file cannot do it inline (the caller
 // calls the instruction out).
 bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned operand,
@@ -143,6 +146,10 @@ void bt_emit_flags_end(BtDraft *d, unsigned scratch);
 // how to get the linear address, NULL where T1 holds it (or there is none).
 void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
                   const HostMemory *address);
+
+// Behind the straight code: what the site does first, with the linear address in T1. Falls through,
+// T1 as it was, where C must help.
+void bt_emit_cold_access(BtDraft *d, const BtCold *cold);
 
 // ---- emit-copy.c ----
 

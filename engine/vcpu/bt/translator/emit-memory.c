@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Accesses to guest memory in generated code: linear address, look-up in the software TLB, host
-// address. Everything that the TLB does not allow (a miss, MMIO, a page with code or a breakpoint,
-// an access over a page's end) leaves by a site (slow.c).
+// Accesses to guest memory in generated code: linear address, check, host address. The check is
+// that of the place's range (bt-range.h); where it has none, or the range does not hold the
+// address, the software TLB is looked up. What the TLB does not allow either (a miss, MMIO, a page
+// with code or a breakpoint, an access over a page's end) leaves by a site (slow.c).
 //
 // The check is the second of bt-tlb.h: page and page crossing in one compare.
 #include "engine/vcpu/bt/translator/draft.h"
@@ -121,6 +122,11 @@ static void emit_linear(BtDraft *d, const BtAccess *a)
                                    a->segment * sizeof(BtSegment) + offsetof(BtSegment, base)));
 }
 
+// ---- The checks ----
+
+#define RANGE_AT(slot, field)                                                                      \
+    HOST_CPU_AT(offsetof(BtCpu, range) + (slot) * sizeof(BtRange) + offsetof(BtRange, field))
+
 // T2 = the entry for the linear address in T2.
 static void emit_entry(HostCode *c)
 {
@@ -129,22 +135,90 @@ static void emit_entry(HostCode *c)
     host_op_memory(c, 8, 0x03, HOST_T2, HOST_CPU(data_tlb));
 }
 
-// T2 is the entry, `linear` a register with the address, which is lost. Jumps to the site, or
-// T2 = addend.
-static void emit_compare(BtDraft *d, const BtAccess *a, unsigned linear, const HostMemory *address)
+// T2 is the entry. linear ^= tag; the jump is taken where the entry does not serve the access.
+static uint8_t *emit_compare(HostCode *c, const BtAccess *a, unsigned linear)
+{
+    size_t tag = a->write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
+    host_op_memory(c, 8, 0x33, linear, host_based(HOST_T2, (int32_t)tag));
+    host_alu_constant(c, 8, 7, linear, 4096 - a->size);
+    return host_jump_if(c, HOST_A);
+}
+
+// Jumps where the low bits of a register break the access's alignment.
+static uint8_t *emit_if_misaligned(HostCode *c, const BtAccess *a, unsigned reg)
+{
+    host_op_registers(c, 1, 0xf6, 0, reg); // test
+    host_byte(c, a->alignment);
+    return host_jump_if(c, HOST_NE);
+}
+
+static void emit_addend(HostCode *c)
+{
+    host_load(c, 8, HOST_T2, host_based(HOST_T2, (int32_t)offsetof(BtTlbEntry, addend)));
+}
+
+static unsigned site_flags(const BtAccess *a)
+{
+    return a->write ? BT_SITE_WRITE : BT_SITE_READ;
+}
+
+// T2 is the linear address, a register with it is lost. T2 = addend.
+static void emit_tlb_check(BtDraft *d, const BtAccess *a, unsigned linear,
+                           const HostMemory *address)
 {
     HostCode *c = &d->code;
-    size_t tag = a->write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
-    host_op_memory(c, 8, 0x33, linear, host_based(HOST_T2, (int32_t)tag)); // xor
-    host_alu_constant(c, 8, 7, linear, 4096 - a->size);
-    uint8_t *miss = host_jump_if(c, HOST_A);
-    bt_emit_site(d, miss, a->write ? BT_SITE_WRITE : BT_SITE_READ, a->size, address);
-    if (a->alignment) { // the offset in the page is what is left of the address
-        host_op_registers(c, 1, 0xf6, 0, linear); // test linear, alignment
-        host_byte(c, a->alignment);
-        bt_emit_site(d, host_jump_if(c, HOST_NE), 0, 0, NULL); // not a miss: it is not filled
-    }
-    host_load(c, 8, HOST_T2, host_based(HOST_T2, (int32_t)offsetof(BtTlbEntry, addend)));
+    emit_entry(c);
+    uint8_t *miss = emit_compare(c, a, linear);
+    bt_emit_site(d, miss, site_flags(a), a->size, address);
+    if (a->alignment) // the offset in the page is what is left of the address
+        bt_emit_site(d, emit_if_misaligned(c, a, linear), 0, 0, address);
+    emit_addend(c);
+}
+
+// T2 is the linear address. T2 = addend. The TLB is looked up behind the straight code.
+static void emit_range_check(BtDraft *d, const BtAccess *a, unsigned slot,
+                             const HostMemory *address)
+{
+    HostCode *c = &d->code;
+    host_op_memory(c, 8, 0x2b, HOST_T2, RANGE_AT(slot, start));  // sub
+    host_op_memory(c, 8, 0x3b, HOST_T2, RANGE_AT(slot, length)); // cmp
+    uint8_t *miss = host_jump_if(c, HOST_AE);
+    bt_emit_site(d, miss, site_flags(a), a->size, address);
+    BtCold *cold = &d->cold[d->colds - 1];
+    if (a->alignment) // runs begin with a page
+        bt_emit_site(d, emit_if_misaligned(c, a, HOST_T2), 0, 0, address);
+    host_load(c, 8, HOST_T2, RANGE_AT(slot, addend));
+    d->t->site[cold->site].range = (uint16_t)slot;
+    cold->access = *a;
+    cold->back = c->at;
+}
+
+void bt_emit_cold_access(BtDraft *d, const BtCold *cold)
+{
+    HostCode *c = &d->code;
+    unsigned slot = d->t->site[cold->site].range;
+    if (!slot)
+        return;
+    host_op_memory(c, 2, 0xff, 1, RANGE_AT(slot, budget)); // dec
+    uint8_t *learn = host_jump_if(c, HOST_S);
+    host_move(c, HOST_T2, HOST_T1);
+    emit_entry(c);
+    uint8_t *miss = emit_compare(c, &cold->access, HOST_T1);
+    uint8_t *misaligned =
+        cold->access.alignment ? emit_if_misaligned(c, &cold->access, HOST_T1) : NULL;
+    size_t tag = cold->access.write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
+    host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
+    emit_addend(c);
+    uint8_t *hit = host_jump(c);
+    if (c->full)
+        return;
+    host_reach(hit, cold->back);
+    host_reach(miss, c->at);
+    if (misaligned)
+        host_reach(misaligned, c->at);
+    host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
+    if (!c->full)
+        host_reach(learn, c->at);
 }
 
 void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
@@ -153,22 +227,30 @@ void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
     unsigned base = a->base == BT_REG_ZERO ? HOST_NONE : bt_host_of(a->base);
     bool simple = base != HOST_NONE && a->index == BT_REG_ZERO && bt_draft_long(d) &&
                   a->address_size == 8 && a->segment != VCPU_FS && a->segment != VCPU_GS;
+    unsigned slot = d->t->ranges < d->t->options.ranges ? d->t->ranges++ : 0;
     if (simple) {
         HostMemory address = host_based(base, (int32_t)a->displacement);
+        unsigned linear = slot ? HOST_T2 : HOST_T1;
         if (address.displacement)
-            host_lea(c, 8, HOST_T1, address);
+            host_lea(c, 8, linear, address);
         else
-            host_move(c, HOST_T1, base);
-        host_move(c, HOST_T2, HOST_T1);
-        emit_entry(c);
-        emit_compare(d, a, HOST_T1, &address);
+            host_move(c, linear, base);
+        if (slot) {
+            emit_range_check(d, a, slot, &address);
+        } else {
+            host_move(c, HOST_T2, HOST_T1);
+            emit_tlb_check(d, a, HOST_T1, &address);
+        }
         *ret_memory = host_indexed(base, HOST_T2, address.displacement);
         return;
     }
     emit_linear(d, a);
     host_move(c, HOST_T2, HOST_T1);
-    host_move(c, HOST_T3, HOST_T1);
-    emit_entry(c);
-    emit_compare(d, a, HOST_T3, NULL);
+    if (slot) {
+        emit_range_check(d, a, slot, NULL);
+    } else {
+        host_move(c, HOST_T3, HOST_T1);
+        emit_tlb_check(d, a, HOST_T3, NULL);
+    }
     *ret_memory = host_indexed(HOST_T1, HOST_T2, 0);
 }

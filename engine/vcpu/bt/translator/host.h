@@ -26,7 +26,8 @@ enum {
 enum { HOST_T1 = HOST_R12, HOST_T2 = HOST_R13, HOST_T3 = HOST_R14, HOST_GUEST_RSP = HOST_R15 };
 
 // Condition codes as the low four bits of a Jcc's opcode.
-enum { HOST_O = 0, HOST_B = 2, HOST_AE = 3, HOST_E = 4, HOST_NE = 5, HOST_BE = 6, HOST_A = 7 };
+enum { HOST_O = 0, HOST_B = 2, HOST_AE = 3, HOST_E = 4, HOST_NE = 5, HOST_BE = 6, HOST_A = 7,
+       HOST_S = 8 };
 
 // A memory operand. gs: the address is relative to BtCpu.
 typedef struct {

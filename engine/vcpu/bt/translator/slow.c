@@ -9,6 +9,7 @@
 #include "engine/vcpu/bt/bt-cache.h"
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-mmu.h"
+#include "engine/vcpu/bt/bt-range.h"
 
 #include <stddef.h>
 
@@ -101,7 +102,11 @@ static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
     bt_mmu_note(cpu, linear, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
     const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, linear);
     uint64_t tag = write ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
-    return tag == (linear & ~UINT64_C(0xfff));
+    if (tag != (linear & ~UINT64_C(0xfff)))
+        return false;
+    if (site->range)
+        bt_range_learn(cpu, site->range, linear, site->size, write);
+    return true;
 }
 
 static BtCallOut *decode_site(BtCpu *cpu, uint32_t index, const BtUnit *unit, uint64_t rip)

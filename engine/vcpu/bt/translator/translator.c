@@ -21,7 +21,8 @@
 // LODGE_TRANSLATOR: words and word=number, separated by commas; for tests and measurements.
 static void read_options(BtTranslatorOptions *options)
 {
-    *options = (BtTranslatorOptions){ .hot = 12, .insns = 64, .code_kib = DEFAULT_CODE_KIB };
+    *options = (BtTranslatorOptions){ .hot = 12, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
+                                      .ranges = BT_RANGES };
     const char *text = g_getenv("LODGE_TRANSLATOR");
     if (!text)
         return;
@@ -37,6 +38,8 @@ static void read_options(BtTranslatorOptions *options)
             options->insns = CLAMP(number, 1, BT_UNIT_MAX);
         else if (!strcmp(words[i], "code"))
             options->code_kib = CLAMP(number, 192, 1u << 20);
+        else if (!strcmp(words[i], "ranges"))
+            options->ranges = CLAMP(number, 1, BT_RANGES);
         else if (!strcmp(words[i], "exact"))
             options->exact_flags = number;
         else if (!strcmp(words[i], "poll"))
@@ -44,7 +47,8 @@ static void read_options(BtTranslatorOptions *options)
         else if (!strcmp(words[i], "clobber"))
             options->clobber = number;
         else
-            g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, exact, poll, clobber",
+            g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, ranges, exact, poll, "
+                      "clobber",
                       words[i]);
     }
 }

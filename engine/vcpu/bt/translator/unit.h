@@ -79,6 +79,7 @@ typedef struct {
     uint32_t next;    // of the one behind it
     uint16_t before;  // instructions of the unit before it
     uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
+    uint16_t range;   // its slot in cpu->range, 0: none
     uint8_t flags;    // BT_SITE_*
     uint8_t open;     // classes that are open before it and have to be behind it
     uint8_t alignment; // of the access, minus one: who breaks it faults before a miss is looked at
@@ -117,6 +118,7 @@ typedef struct {
     bool exact_flags;     // flags are right at every fault and interrupt, even where they are dead
     bool poll_always;     // every unit entry leaves to the run loop
     bool clobber;         // vector registers lose their contents wherever C is called
+    unsigned ranges;      // most slots of cpu->range that are used
 } BtTranslatorOptions;
 
 #define BT_UNIT_BUCKETS (1u << 15)
@@ -138,6 +140,7 @@ struct BtTranslator {
     uint8_t *data;             // call-outs and copies of guest code
     size_t data_used;
     uint32_t units, links, sites;
+    uint32_t ranges;           // slots of cpu->range that are given out; 0 is none
     BtUnit *bucket[BT_UNIT_BUCKETS];
     BtUnitPage *page[BT_UNIT_PAGES];
     GPtrArray *pages;

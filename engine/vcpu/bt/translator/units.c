@@ -8,6 +8,7 @@
 #include "engine/vcpu/bt/translator/unit.h"
 
 #include "engine/vcpu/bt/bt-memory.h"
+#include "engine/vcpu/bt/bt-range.h"
 
 // Room that any unit has: its code, links, sites and call-outs.
 enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 64 << 10 };
@@ -71,6 +72,8 @@ void bt_units_forget(BtCpu *cpu)
     t->data_used = 0;
     t->units = t->links = 1;
     t->sites = 0;
+    t->ranges = 1;
+    bt_range_forget(cpu);
     t->pending = 0;
     t->forgets++;
     cpu->stats.units[VCPU_UNIT_FORGETS]++;

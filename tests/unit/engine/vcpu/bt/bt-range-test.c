@@ -114,7 +114,7 @@ static void test_large_page(void)
     bt_vm_protect_page(cpu->vm, 0x240010, 4);
     g_assert_false(filled(cpu, 1));
     fill(cpu, 1, 0x23f000, true);
-    g_assert_cmphex(cpu->range[1].start + cpu->range[1].whole, ==, 0x240000);
+    g_assert_cmphex(cpu->range[1].start + cpu->range[1].pages * 4096, ==, 0x240000);
     g_assert_false(bt_range_fill(cpu, 1, 0x240800, 8, true));
     fill(cpu, 2, 0x240800, false);
     assert_run(cpu, 2, 0x200000, 0x400000, 8);
@@ -261,6 +261,29 @@ static void test_map_change(void)
     bt_mmu_service(cpu);
 }
 
+// While writes are logged a store slot takes in only pages that are noted already.
+static void test_log(void)
+{
+    g_autoptr(Machine) m = make(1);
+    BtCpu *cpu = cpu_of(m, 0);
+    g_autofree uint64_t *bitmap = g_new0(uint64_t, MACHINE_RAM >> 18);
+    fill(cpu, LARGE, 0x300000, true);
+    guest_memory_log_start(m->memory, m->ram->host, MACHINE_RAM);
+    bt_mmu_service(cpu);
+    g_assert_false(filled(cpu, LARGE));
+    g_assert_false(bt_range_fill(cpu, LARGE, 0x300000, 8, true));
+    bt_write_linear32(cpu, 0x300000, 1, BT_MMU_SUPERVISOR);
+    fill(cpu, LARGE, 0x300000, true);
+    assert_run(cpu, LARGE, 0x300000, 0x301000, 8);
+    guest_memory_log_take(m->memory, bitmap);
+    bt_mmu_service(cpu);
+    g_assert_false(bt_range_fill(cpu, LARGE, 0x300000, 8, true));
+    guest_memory_log_stop(m->memory);
+    bt_mmu_service(cpu);
+    fill(cpu, LARGE, 0x300000, true);
+    assert_run(cpu, LARGE, 0x200000, 0x400000, 8);
+}
+
 // Code that one CPU decodes takes the page from the store slots of all.
 static void test_code(void)
 {
@@ -292,6 +315,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-range/drop/invalidations", test_invalidations);
     g_test_add_func("/bt-range/drop/kinds", test_slot_changes_kind);
     g_test_add_func("/bt-range/drop/map", test_map_change);
+    g_test_add_func("/bt-range/drop/log", test_log);
     g_test_add_func("/bt-range/drop/code", test_code);
     return g_test_run();
 }
