@@ -5,6 +5,7 @@
 
 #include "engine/base/checked.h"
 #include "snapshots/block-private.h"
+#include "snapshots/formats/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@ struct ImageScope {
     int folder;      // -1: none
     char *root;      // the folder's path
     GArray *members; // of Member
+    unsigned depth;
 };
 
 typedef struct {
@@ -51,6 +53,11 @@ void image_scope_free(ImageScope *scope)
     g_array_unref(scope->members);
     g_free(scope->root);
     g_free(scope);
+}
+
+bool image_scope_descend(ImageScope *scope)
+{
+    return ++scope->depth < IMAGE_DEPTH_MAX;
 }
 
 static bool is_member(const ImageScope *scope, dev_t device, ino_t inode)
@@ -138,7 +145,7 @@ static char *name_in_scope(const ImageScope *scope, const ImageFile *owner, cons
     const char *below = g_str_has_prefix(folder, scope->root) ? folder + length : "";
     while (*below == '/')
         below++;
-    return g_build_filename(*below ? below : ".", name, NULL);
+    return *below ? g_build_filename(below, name, NULL) : g_strdup(name);
 }
 
 static int open_beneath(const ImageScope *scope, const char *name, bool read_only)
@@ -151,12 +158,11 @@ static int open_beneath(const ImageScope *scope, const char *name, bool read_onl
     if (fd >= 0 || errno != ENOSYS)
         return fd;
     // Kernels and sandboxes without openat2: plain names of plain files only.
-    const char *plain = g_str_has_prefix(name, "./") ? name + 2 : name;
-    if (strchr(plain, '/')) {
+    if (strchr(name, '/')) {
         errno = EXDEV;
         return -1;
     }
-    return openat(scope->folder, plain, (int)how.flags | O_NOFOLLOW);
+    return openat(scope->folder, name, (int)how.flags | O_NOFOLLOW);
 }
 
 ImageFile *image_file_open_related(ImageScope *scope, const ImageFile *owner, const char *name,

@@ -26,6 +26,8 @@ typedef struct ImageScope ImageScope;
 // The folder of `path`; NULL: related files are refused, for an image known by descriptor only.
 ImageScope *image_scope_new(const char *path);
 void image_scope_free(ImageScope *scope);
+// One backing image further down; false where the chain is too long.
+bool image_scope_descend(ImageScope *scope);
 
 // Opens and locks the top image's own file. fd as in ImageOpen.
 ImageFile *image_file_open(ImageScope *scope, const char *path, int fd, bool read_only,

@@ -158,6 +158,13 @@ static Image *open_on_file(ImageFile *file, ImageScope *scope, const ImageOpen *
 bool image_open_backing(Image *image, ImageScope *scope, const char *name, const char *format,
                         GError **error)
 {
+    if (!image_scope_descend(scope)) {
+        image_error(image, G_IO_ERROR_INVALID_DATA, error,
+                    "is the %dth of a chain of backing files, which is too long: convert the first "
+                    "into one without",
+                    IMAGE_DEPTH_MAX);
+        return false;
+    }
     ImageFile *file =
         image_file_open_related(scope, image->file, name, "backing file", true, true, error);
     if (!file)
