@@ -21,9 +21,11 @@ typedef struct {
     int32_t rip;      // from the unit's
     uint8_t memory;   // which operand is the memory operand that it accesses, 0xff: none
     bool known;       // the guest has it
-    uint32_t reads_flags, writes_flags; // of BT_STATUS_FLAGS
-    bool flags_live;  // before it: code may not change flags
-    bool flags_live_after;
+    bool inverted;    // a conditional branch that the unit goes on at the target of
+    uint32_t reads_flags, writes_flags; // of BT_STATUS_FLAGS; writes: sets in every case
+    bool changes_flags;  // may set some
+    bool flags_live;     // wanted before it: code may not change the host's unless they are saved
+    uint32_t live_after; // of BT_STATUS_FLAGS
     bool fpu;          // emit-simd.c or emit-x87.c knows it
     uint8_t classes;   // what it needs: of BT_GATE_UNIT
     uint8_t alignment; // of the memory operand, minus one
@@ -57,10 +59,13 @@ typedef struct {
     HostMemory address;
     BtAccess access;      // BT_COLD_SITE with a range: what to look up in the TLB
     uint8_t *back;        // ... and where to go on with T2 = addend
-    enum { BT_COLD_SITE, BT_COLD_LINK } kind;
+    enum { BT_COLD_SITE, BT_COLD_LINK, BT_COLD_STUB } kind;
     uint64_t rip;         // BT_COLD_LINK: target
     unsigned rest;        // instructions of the unit that do not run
     bool poll;            // BT_COLD_LINK: at the entry: is never patched
+    bool flags_live;      // BT_COLD_LINK: the target wants flags
+    uint32_t link;        // BT_COLD_STUB: which leaves; also from `stale`, if that is not NULL
+    uint8_t *stale;
     BtX87Last x87_last;   // BT_COLD_SITE: to be noted before it leaves
 } BtCold;
 
@@ -78,6 +83,7 @@ typedef struct {
     uint16_t site_insn[4 * BT_UNIT_MAX]; // whose the unit's sites are
     uint32_t first_site;
     const BtDecoders *decoders;
+    enum { BT_FLAGS_NATIVE, BT_FLAGS_SAVED } flags; // emit-flags.c
     uint8_t open;         // classes that are open here (residency.c)
     BtX87Last x87_last;
 } BtDraft;
@@ -137,11 +143,6 @@ bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned opera
 // bt_emit_flags_end.
 void bt_emit_access(BtDraft *d, const BtAccess *access, HostMemory *ret_memory);
 
-// Around code that changes host flags: keeps the guest's where they are live. begin: uses T1.
-// end: uses the scratch register.
-void bt_emit_flags_begin(BtDraft *d);
-void bt_emit_flags_end(BtDraft *d, unsigned scratch);
-
 // A jump (its distance at `distance_at`) that leads to a site of the present instruction. address:
 // how to get the linear address, NULL where T1 holds it (or there is none).
 void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
@@ -150,6 +151,19 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
 // Behind the straight code: what the site does first, with the linear address in T1. Falls through,
 // T1 as it was, where C must help.
 void bt_emit_cold_access(BtDraft *d, const BtCold *cold);
+
+// ---- emit-flags.c ----
+
+// Around code that changes host flags: keeps the guest's where they are live. begin: uses T1.
+// end: uses the scratch register; the instruction's own host instruction may follow.
+void bt_emit_flags_begin(BtDraft *d);
+void bt_emit_flags_end(BtDraft *d, unsigned scratch);
+// The host's flags are the guest's from here on. Uses the scratch register.
+void bt_emit_flags_native(BtDraft *d, unsigned scratch);
+// The code for that.
+void bt_emit_flags_restore(HostCode *c, unsigned scratch);
+// The instruction reads flags, or leaves some as they are that are wanted behind it.
+bool bt_flags_wanted_native(const BtGuestInsn *g);
 
 // ---- emit-copy.c ----
 
@@ -181,10 +195,16 @@ void bt_emit_open(BtDraft *d);
 bool bt_emit_stack(BtDraft *d);
 bool bt_emit_branch(BtDraft *d);
 // Whether the instruction ends the unit (form.c), and where a direct branch leads.
-typedef enum { BT_FLOW_NEXT, BT_FLOW_CONDITIONAL, BT_FLOW_JUMP, BT_FLOW_END } BtFlow;
+typedef enum {
+    BT_FLOW_NEXT,
+    BT_FLOW_CONDITIONAL,
+    BT_FLOW_JUMP,
+    BT_FLOW_CALL, // direct; ends the unit
+    BT_FLOW_END,
+} BtFlow;
 BtFlow bt_branch_flow(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_target);
-// Goes on at rip with the unit's present instruction done.
-void bt_emit_link(BtDraft *d, uint64_t rip);
+// Notes that the jump at `distance_at` leads to rip with the unit's present instruction done.
+void bt_note_link(BtDraft *d, uint8_t *distance_at, uint64_t rip);
 
 // ---- form.c ----
 
@@ -193,6 +213,8 @@ bool bt_runs_inline(const BtGuestInsn *g);
 
 // ---- emit.c ----
 
+// Goes on at rip with the unit's present instruction done.
+void bt_emit_link(BtDraft *d, uint64_t rip);
 // Emits the whole unit; false where it does not fit.
 bool bt_emit_unit(BtDraft *d);
 // Runs the present instruction in C.

@@ -54,6 +54,7 @@ BtFlow bt_branch_flow(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_targ
     case ZYDIS_CATEGORY_UNCOND_BR:
         return direct ? BT_FLOW_JUMP : BT_FLOW_END;
     case ZYDIS_CATEGORY_CALL:
+        return direct ? BT_FLOW_CALL : BT_FLOW_END;
     case ZYDIS_CATEGORY_RET:
         return BT_FLOW_END;
     default:
@@ -61,20 +62,16 @@ BtFlow bt_branch_flow(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_targ
     }
 }
 
-static void add_link(BtDraft *d, uint8_t *distance_at, uint64_t rip)
+void bt_note_link(BtDraft *d, uint8_t *distance_at, uint64_t rip)
 {
     d->cold[d->colds++] = (BtCold){
         .kind = BT_COLD_LINK, .distance_at = distance_at, .rip = rip,
-        .rest = d->count - d->at - 1,
+        .rest = d->count - d->at - 1, .flags_live = bt_draft_insn(d)->live_after != 0,
     };
 }
 
-void bt_emit_link(BtDraft *d, uint64_t rip)
-{
-    add_link(d, host_jump(&d->code), rip);
-}
-
-// T3 = target's RIP to T3 = its code. Uses T1.
+// T3 = target's RIP to T3 = its code for saved flags. Uses T1. Behind bt_emit_flags_begin, which
+// has saved them: all are live before an indirect branch.
 static void emit_jump_lookup(BtDraft *d)
 {
     HostCode *c = &d->code;
@@ -142,7 +139,6 @@ static bool emit_jmp(BtDraft *d)
     bt_emit_flags_begin(d);
     emit_target(d, guest, &access);
     emit_jump_lookup(d);
-    bt_emit_flags_end(d, HOST_T1);
     emit_jump(&d->code);
     return true;
 }
@@ -155,7 +151,7 @@ static BtAccess return_slot(const BtDraft *d, bool write)
                        .address_size = (uint8_t)size, .size = (uint8_t)size, .write = write };
 }
 
-// Stores the return address at `at`; uses T1 where `wide_scratch` says nothing else.
+// Stores the return address at `at`.
 static void emit_return_address(BtDraft *d, HostMemory at, unsigned scratch)
 {
     HostCode *c = &d->code;
@@ -183,7 +179,6 @@ static bool emit_call(BtDraft *d)
     if (direct_target(d, g, &target)) {
         bt_emit_flags_begin(d);
         bt_emit_access(d, &slot, &at);
-        bt_emit_flags_end(d, HOST_T3);
         emit_return_address(d, at, HOST_T3);
         bt_emit_link(d, target);
         return true;
@@ -198,7 +193,6 @@ static bool emit_call(BtDraft *d)
     emit_jump_lookup(d);
     host_store(c, 8, HOST_CPU(unit_target), HOST_T3);
     bt_emit_access(d, &slot, &at);
-    bt_emit_flags_end(d, HOST_T3);
     emit_return_address(d, at, HOST_T3);
     host_load(c, 8, HOST_T3, HOST_CPU(unit_target));
     emit_jump(c);
@@ -223,7 +217,6 @@ static bool emit_ret(BtDraft *d)
     bt_emit_access(d, &slot, &at);
     host_load(c, size, HOST_T3, at);
     emit_jump_lookup(d);
-    bt_emit_flags_end(d, HOST_T1);
     host_lea(c, size, HOST_GUEST_RSP, host_based(HOST_GUEST_RSP, (int)size + drop));
     emit_jump(c);
     return true;
@@ -244,7 +237,9 @@ bool bt_emit_branch(BtDraft *d)
         if (insn->meta.category != ZYDIS_CATEGORY_COND_BR || !is_jcc(insn) ||
             !direct_target(d, g, &target))
             return false;
-        add_link(d, host_jump_if(&d->code, insn->opcode & 15u), target);
+        if (g->inverted)
+            target = bt_draft_next_rip(d, g);
+        bt_note_link(d, host_jump_if(&d->code, (insn->opcode & 15u) ^ g->inverted), target);
         return true;
     }
 }

@@ -44,28 +44,6 @@ bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned opera
     return true;
 }
 
-void bt_emit_flags_begin(BtDraft *d)
-{
-    if (!bt_draft_insn(d)->flags_live)
-        return;
-    HostCode *c = &d->code;
-    host_move(c, HOST_T1, HOST_RAX);
-    host_bytes(c, "\x9f\x0f\x90\xc0", 4); // lahf; seto al
-    host_store(c, 4, HOST_CPU(unit_flags), HOST_RAX);
-    host_move(c, HOST_RAX, HOST_T1);
-}
-
-void bt_emit_flags_end(BtDraft *d, unsigned scratch)
-{
-    if (!bt_draft_insn(d)->flags_live)
-        return;
-    HostCode *c = &d->code;
-    host_move(c, scratch, HOST_RAX);
-    host_load(c, 4, HOST_RAX, HOST_CPU(unit_flags));
-    host_bytes(c, "\x04\x7f\x9e", 3); // add al, 7fh; sahf
-    host_move(c, HOST_RAX, scratch);
-}
-
 void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
                   const HostMemory *address)
 {
@@ -75,7 +53,8 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
     t->site[index] = (BtSite){
         .unit = d->unit_index, .rip = g->rip, .retry = bt_draft_offset(d, g->start),
         .before = (uint16_t)d->at, .size = (uint16_t)size,
-        .flags = (uint8_t)(flags | (g->flags_live ? BT_SITE_FLAGS_KEPT : 0)), .open = d->open,
+        .flags = (uint8_t)(flags | (d->flags == BT_FLAGS_SAVED ? BT_SITE_FLAGS_KEPT : 0)),
+        .open = d->open,
         .alignment = g->alignment,
     };
     d->site_insn[index - d->first_site] = (uint16_t)d->at;

@@ -56,6 +56,7 @@ static void emit_poll(BtDraft *d)
 void bt_emit_call_out(BtDraft *d)
 {
     HostCode *c = &d->code;
+    bt_emit_flags_native(d, HOST_T1);
     const BtGuestInsn *g = bt_draft_insn(d);
     BtCallOut *call_out = bt_call_out_new(d->cpu, d->decoders, g->decoded.bytes,
                                           g->decoded.insn.length, bt_draft_rip(d, g));
@@ -87,51 +88,99 @@ static bool in_unit_page(const BtDraft *d, uint64_t rip)
     return linear >> 12 == d->unit->linear >> 12 && (linear & 0xfff) <= 0x1000 - 15;
 }
 
-// Goes to the stub where the epoch is not the one that the link was made in. Keeps flags.
-static void emit_guard(BtDraft *d, BtLink *link, uint8_t **ret_stale)
+// Goes to the stub where the epoch is not the one that the link was made in; returns that jump.
+static uint8_t *emit_guard(BtDraft *d, BtLink *link, bool flags_live)
 {
     HostCode *c = &d->code;
+    HostMemory epoch = HOST_CPU_AT(offsetof(BtCpu, chain_key) + 4);
+    if (!flags_live) {
+        host_load(c, 4, HOST_T1, epoch);
+        host_bytes(c, "\x41\x81\xc4", 3); // add r12d, -epoch
+        link->guard = bt_draft_offset(d, c->at);
+        host_32(c, 0);
+        return host_jump_if(c, HOST_NE);
+    }
     host_move(c, HOST_T1, HOST_RCX);
-    host_load(c, 4, HOST_RCX, HOST_CPU_AT(offsetof(BtCpu, chain_key) + 4));
+    host_load(c, 4, HOST_RCX, epoch);
     host_bytes(c, "\x8d\x89", 2); // lea ecx, [rcx - epoch]
     link->guard = bt_draft_offset(d, c->at);
     host_32(c, 0);
     uint8_t *fresh = host_skip_if_rcx_zero(c);
     host_move(c, HOST_RCX, HOST_T1);
-    *ret_stale = host_jump(c);
+    uint8_t *stale = host_jump(c);
     host_skip_end(c, fresh);
     host_move(c, HOST_RCX, HOST_T1);
+    return stale;
 }
 
+static uint32_t new_link(BtDraft *d, uint64_t rip)
+{
+    uint32_t index = d->t->links++;
+    d->t->link[index] = (BtLink){ .rip = rip, .unit = d->unit_index,
+                                  .backward = rip <= bt_draft_rip(d, &d->insn[d->count - 1]) };
+    return index;
+}
+
+// What goes before a link's jump. Returns the guard's, or NULL.
+static uint8_t *emit_link_head(BtDraft *d, BtLink *link, unsigned rest, bool flags_live)
+{
+    if (rest)
+        emit_count_quietly(d, -(int)rest);
+    return in_unit_page(d, link->rip) ? NULL : emit_guard(d, link, flags_live);
+}
+
+static void emit_stub(BtDraft *d, uint32_t index)
+{
+    d->t->link[index].stub = bt_draft_offset(d, d->code.at);
+    emit_leave_by(d, index);
+}
+
+void bt_emit_link(BtDraft *d, uint64_t rip)
+{
+    const BtGuestInsn *g = bt_draft_insn(d);
+    bool flags_live = g->live_after != 0;
+    if (flags_live)
+        bt_emit_flags_native(d, HOST_T1);
+    uint32_t index = new_link(d, rip);
+    BtLink *link = &d->t->link[index];
+    uint8_t *stale = emit_link_head(d, link, d->count - d->at - 1, flags_live);
+    uint8_t *distance_at = host_jump(&d->code);
+    link->distance = bt_draft_offset(d, distance_at);
+    d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_STUB, .distance_at = distance_at,
+                                    .stale = stale, .link = index };
+}
+
+static void emit_cold_stub(BtDraft *d, const BtCold *cold)
+{
+    host_reach(cold->distance_at, d->code.at);
+    if (cold->stale)
+        host_reach(cold->stale, d->code.at);
+    emit_stub(d, cold->link);
+}
+
+// A conditional branch's way, or the poll's.
 static void emit_cold_link(BtDraft *d, const BtCold *cold)
 {
     HostCode *c = &d->code;
-    uint32_t index = d->t->links++;
+    uint32_t index = new_link(d, cold->rip);
     BtLink *link = &d->t->link[index];
-    *link = (BtLink){ .rip = cold->rip, .unit = d->unit_index,
-                      .backward = cold->rip <= bt_draft_rip(d, &d->insn[d->count - 1]) };
-    bool crosses = !in_unit_page(d, cold->rip);
-    uint8_t *stale = NULL;
     host_reach(cold->distance_at, c->at);
     if (cold->poll) {
-        // Not patched.
-    } else if (cold->rest == 0 && !crosses) {
+        emit_stub(d, index); // never patched
+    } else if (cold->rest == 0 && in_unit_page(d, cold->rip)) {
         link->distance = bt_draft_offset(d, cold->distance_at);
+        emit_stub(d, index);
     } else {
-        if (cold->rest)
-            emit_count_quietly(d, -(int)cold->rest);
-        if (crosses)
-            emit_guard(d, link, &stale);
+        uint8_t *stale = emit_link_head(d, link, cold->rest, cold->flags_live);
         uint8_t *distance_at = host_jump(c);
         link->distance = bt_draft_offset(d, distance_at);
         if (c->full)
             return;
         host_reach(distance_at, c->at);
+        if (stale)
+            host_reach(stale, c->at);
+        emit_stub(d, index);
     }
-    if (stale && !c->full)
-        host_reach(stale, c->at);
-    link->stub = bt_draft_offset(d, c->at);
-    emit_leave_by(d, index);
 }
 
 static void emit_cold_site(BtDraft *d, const BtCold *cold)
@@ -146,15 +195,28 @@ static void emit_cold_site(BtDraft *d, const BtCold *cold)
     host_32(c, cold->site);
 }
 
+static bool emit_inline(BtDraft *d)
+{
+    BtGuestInsn *g = bt_draft_insn(d);
+    if (!g->known)
+        return false;
+    if (g->memory == 0xff && bt_flags_wanted_native(g))
+        bt_emit_flags_native(d, HOST_T1);
+    return bt_emit_copy(d) || bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_stack(d) ||
+           bt_emit_branch(d);
+}
+
 static void emit_insn(BtDraft *d)
 {
     BtGuestInsn *g = bt_draft_insn(d);
     if (!bt_runs_inline(g))
         bt_emit_settle_x87(d);
     g->start = d->code.at;
-    if (g->known && (bt_emit_copy(d) || bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_stack(d) ||
-                     bt_emit_branch(d)))
+    if (emit_inline(d)) {
+        if (g->changes_flags)
+            d->flags = BT_FLAGS_NATIVE;
         return;
+    }
     bt_emit_settle_x87(d);
     bt_emit_call_out(d);
 }
@@ -165,6 +227,10 @@ bool bt_emit_unit(BtDraft *d)
     BtTranslator *t = d->t;
     d->open = 0;
     d->x87_last = (BtX87Last){ .present = false };
+    d->flags = BT_FLAGS_NATIVE;
+    d->unit->saved = bt_draft_offset(d, c->at);
+    if (d->insn[0].flags_live)
+        bt_emit_flags_restore(c, HOST_T1);
     d->unit->entry = bt_draft_offset(d, c->at);
     emit_poll(d);
     d->unit->forward = bt_draft_offset(d, c->at);
@@ -185,10 +251,13 @@ bool bt_emit_unit(BtDraft *d)
         t->site[i].next = bt_draft_offset(d, next);
     }
     for (unsigned i = 0; i < d->colds && !c->full; i++) {
-        if (d->cold[i].kind == BT_COLD_SITE)
-            emit_cold_site(d, &d->cold[i]);
+        const BtCold *cold = &d->cold[i];
+        if (cold->kind == BT_COLD_SITE)
+            emit_cold_site(d, cold);
+        else if (cold->kind == BT_COLD_STUB)
+            emit_cold_stub(d, cold);
         else
-            emit_cold_link(d, &d->cold[i]);
+            emit_cold_link(d, cold);
     }
     return !c->full;
 }

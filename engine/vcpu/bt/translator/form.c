@@ -3,8 +3,9 @@
 //
 // Flags: guest and host have the same ones, so they stay in the host's flags register from
 // instruction to instruction. A memory check changes them; where the guest may still read them
-// (flags_live) the check keeps them. Backward over the unit: an instruction wants what it reads and
-// what is wanted behind it less what it writes; every way out wants all.
+// (flags_live) they are saved before (emit-flags.c). Backward over the unit: an instruction wants
+// what it reads and what is wanted behind it less what it writes. A direct way out wants what the
+// instructions at its target want, which are looked at (peek); an indirect one wants all.
 #include "engine/vcpu/bt/translator/draft.h"
 
 #include "engine/vcpu/bt/bt-cache.h"
@@ -16,6 +17,8 @@ typedef struct {
     uint8_t page[0x1000 + 15]; // and what an instruction at its end has in the next one
     unsigned page_size;        // bytes of it that are known
     uint64_t seen[0x1000 / 64]; // offsets where an instruction of the unit begins
+    BtGuestInsn peeked;
+    unsigned peeks; // instructions that may still be looked at
 } Work;
 
 static bool count_may_be_zero(const BtDecoded *decoded)
@@ -47,6 +50,7 @@ static void note_flags(BtGuestInsn *g)
 {
     const ZydisAccessedFlags *flags = g->decoded.insn.cpu_flags;
     g->reads_flags = g->writes_flags = 0;
+    g->changes_flags = false;
     if (!flags)
         return;
     g->reads_flags = flags->tested & BT_STATUS_FLAGS;
@@ -54,6 +58,7 @@ static void note_flags(BtGuestInsn *g)
     // A flag that the manual calls undefined may also stay what it was.
     if (clears_auxiliary(g->decoded.insn.mnemonic))
         g->writes_flags |= flags->undefined & BT_STATUS_FLAGS;
+    g->changes_flags = (g->writes_flags | (flags->undefined & BT_STATUS_FLAGS)) != 0;
     if (count_may_be_zero(&g->decoded))
         g->writes_flags = 0;
 }
@@ -107,6 +112,21 @@ static bool ends_unit(BtDraft *d, const BtGuestInsn *g)
     return out.flags & BT_INSN_ENDS_BLOCK;
 }
 
+// A loop of the whole unit: some rounds of it, so that counting and polling is done once for all.
+// The branch at a round's end leaves where it is not taken.
+static void unroll(BtDraft *d)
+{
+    enum { ENOUGH = 48, MOST_ROUNDS = 8 };
+    unsigned round = d->count;
+    unsigned rounds = MIN(MIN(ENOUGH, d->t->options.insns) / round, MOST_ROUNDS);
+    for (unsigned i = 1; i < rounds; i++) {
+        memcpy(&d->insn[d->count], d->insn, round * sizeof *d->insn);
+        d->count += round;
+    }
+    for (unsigned i = 1; i < rounds; i++)
+        d->insn[i * round - 1].inverted = true;
+}
+
 static void take_instructions(BtDraft *d, Work *work, unsigned offset)
 {
     uint64_t base = d->unit->physical & 0xfff;
@@ -116,6 +136,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
     while (d->count < d->t->options.insns) {
         BtGuestInsn *g = &d->insn[d->count];
         g->rip = (int32_t)offset - (int32_t)base;
+        g->inverted = false;
         if (offset >= 0x1000 || (work->seen[offset / 64] >> (offset % 64) & 1) ||
             !bt_decode_operands(d->cpu, d->decoders, work->page + offset,
                                 MIN(work->page_size - offset, 15u), &g->decoded, &g->known))
@@ -135,6 +156,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         d->unit->size = (uint16_t)(high - low);
         uint64_t target;
         switch (bt_branch_flow(d, g, &target)) {
+        case BT_FLOW_CALL:
         case BT_FLOW_END:
             return;
         case BT_FLOW_JUMP:
@@ -146,7 +168,11 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
             offset = (unsigned)(target - rip + offset);
             continue;
         case BT_FLOW_CONDITIONAL:
-            break;
+            if (target > rip)
+                break;
+            if (target == d->unit->rip && !d->unit->physical_second)
+                unroll(d);
+            return; // the next round enters by a link that costs nothing
         case BT_FLOW_NEXT:
             if (ends_unit(d, g))
                 return;
@@ -158,21 +184,108 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
     }
 }
 
-static void find_live_flags(BtDraft *d)
+// Code at rip without a translation that could raise: as far as the page goes, or NULL.
+static const uint8_t *code_at(const BtDraft *d, const Work *work, uint64_t rip,
+                              unsigned *ret_available)
 {
-    uint32_t live = BT_STATUS_FLAGS;
+    uint64_t linear = d->unit->linear + (rip - d->unit->rip);
+    if (!bt_draft_long(d))
+        linear = (uint32_t)linear;
+    unsigned offset = linear & 0xfff;
+    *ret_available = MIN(0x1000 - offset, 15u);
+    if (linear >> 12 == d->unit->linear >> 12)
+        return work->page + offset;
+    BtCpu *cpu = d->cpu;
+    const BtTlbEntry *entry =
+        bt_tlb_entry(cpu->tlb[cpu->cpl == 3 ? BT_MMU_USER : BT_MMU_SUPERVISOR], linear);
+    if (entry->execute != (linear & ~UINT64_C(0xfff)) || !entry->addend)
+        return NULL;
+    return (const uint8_t *)(linear + entry->addend);
+}
+
+// The flags that the code at rip wants.
+static uint32_t peek(BtDraft *d, Work *work, uint64_t rip, unsigned depth)
+{
+    BtGuestInsn *g = &work->peeked;
+    uint32_t wanted = 0, set = 0;
+    while (set != BT_STATUS_FLAGS && work->peeks) {
+        work->peeks--;
+        unsigned available;
+        const uint8_t *code = code_at(d, work, rip, &available);
+        int64_t distance = (int64_t)(rip - d->unit->rip);
+        if (!code || distance != (int32_t)distance ||
+            !bt_decode_operands(d->cpu, d->decoders, code, available, &g->decoded, &g->known))
+            break;
+        g->rip = (int32_t)distance;
+        g->inverted = false;
+        note_flags(g);
+        note_fpu(g);
+        wanted |= g->reads_flags & ~set;
+        set |= g->writes_flags;
+        rip = bt_draft_next_rip(d, g);
+        uint64_t target;
+        switch (bt_branch_flow(d, g, &target)) {
+        case BT_FLOW_CONDITIONAL:
+            if (!depth)
+                return wanted | (BT_STATUS_FLAGS & ~set);
+            wanted |= peek(d, work, target, depth - 1) & ~set;
+            break;
+        case BT_FLOW_JUMP:
+        case BT_FLOW_CALL:
+            rip = target;
+            break;
+        case BT_FLOW_END:
+            return wanted | (BT_STATUS_FLAGS & ~set);
+        case BT_FLOW_NEXT:
+            if (!bt_runs_inline(g))
+                return wanted | (BT_STATUS_FLAGS & ~set);
+            break;
+        }
+    }
+    return wanted | (BT_STATUS_FLAGS & ~set);
+}
+
+enum { PEEKS_PER_WAY = 12, PEEK_DEPTH = 1 };
+
+static uint32_t wanted_at(BtDraft *d, Work *work, uint64_t rip)
+{
+    if (d->t->options.exact_flags)
+        return BT_STATUS_FLAGS;
+    work->peeks = PEEKS_PER_WAY;
+    return peek(d, work, rip, PEEK_DEPTH);
+}
+
+static void find_live_flags(BtDraft *d, Work *work)
+{
+    const BtGuestInsn *last = &d->insn[d->count - 1];
     bool exact = d->t->options.exact_flags;
+    uint64_t target;
+    uint32_t live = BT_STATUS_FLAGS;
+    switch (bt_branch_flow(d, last, &target)) {
+    case BT_FLOW_NEXT:
+        if (!bt_runs_inline(last))
+            break;
+        // fall through
+    case BT_FLOW_CONDITIONAL:
+        live = wanted_at(d, work, bt_draft_next_rip(d, last));
+        break;
+    case BT_FLOW_JUMP:
+    case BT_FLOW_CALL:
+        live = wanted_at(d, work, target);
+        break;
+    case BT_FLOW_END:
+        break;
+    }
     for (unsigned i = d->count; i-- > 0;) {
         BtGuestInsn *g = &d->insn[i];
-        uint64_t target;
         BtFlow flow = bt_branch_flow(d, g, &target);
-        g->flags_live_after = live || exact;
-        if (flow == BT_FLOW_JUMP)
-            ; // nothing
-        else if (flow == BT_FLOW_NEXT && bt_runs_inline(g))
-            live = g->reads_flags | (live & ~g->writes_flags);
-        else
+        if (flow == BT_FLOW_CONDITIONAL)
+            live |= wanted_at(d, work, g->inverted ? bt_draft_next_rip(d, g) : target);
+        g->live_after = exact ? BT_STATUS_FLAGS : live;
+        if (flow == BT_FLOW_END || (flow == BT_FLOW_NEXT && !bt_runs_inline(g)))
             live = BT_STATUS_FLAGS;
+        else
+            live = g->reads_flags | (live & ~g->writes_flags);
         g->flags_live = live || exact;
     }
 }
@@ -195,6 +308,8 @@ static bool note_bytes(BtDraft *d, const Work *work)
     }
     qsort(run, d->count, sizeof *run, compare_runs);
     for (unsigned i = 1; i < d->count; i++) {
+        if (run[i].offset < run[runs].offset + run[runs].size)
+            continue; // another round's
         if (run[i].offset == run[runs].offset + run[runs].size)
             run[runs].size += run[i].size;
         else
@@ -245,7 +360,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     unit->generation_at = &cpu->vm->code_generation[physical >> 12];
     if (d->count == 0 || !note_bytes(d, work) || !bt_units_protect(cpu, unit, host))
         return NULL;
-    find_live_flags(d);
+    find_live_flags(d, work);
     if (!bt_emit_unit(d))
         return NULL;
     uint32_t end = (bt_draft_offset(d, d->code.at) + 15) & ~15u;

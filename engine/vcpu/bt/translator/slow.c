@@ -169,5 +169,6 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
         (site.open && !bt_fpu_open(cpu, site.open)))
         return NULL;
     cpu->instructions += rest;
+    cpu->unit_flags = cpu->flags_status; // whichever the code there goes by
     return t->executable + site.next;
 }

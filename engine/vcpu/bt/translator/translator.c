@@ -159,6 +159,7 @@ bool bt_translator_run(BtCpu *cpu)
     t->pending = 0;
     const BtJump *jump = &cpu->jump[cpu->rip & ((1u << BT_JUMP_BITS) - 1)];
     if (!pending && !t->options.poll_always && jump->tag == (cpu->rip ^ cpu->jump_salt)) {
+        cpu->unit_flags = cpu->flags_status;
         enter(cpu, jump->code);
         return true;
     }

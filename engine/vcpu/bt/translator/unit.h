@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Units: what the translator makes out of guest code, and everything that is kept about them. A
 // unit is host code for up to BT_UNIT_MAX guest instructions of one page, entered at the first:
-// it falls through conditional branches and follows direct jumps. An instruction that reaches into the
-// next page is a unit of its own. Units belong to one CPU, whose
+// it falls through conditional branches and follows direct jumps. An instruction that reaches into
+// the next page is a unit of its own. Units belong to one CPU, whose
 // thread alone makes, links, runs and drops them, so there is no lock and no cross-modification.
 //
 // A unit is found by linear and physical address, RIP and mode key of its first instruction. All
 // four are baked into its code. Entries:
+//   saved    the guest's flags are in cpu->unit_flags; from indirect branches
 //   entry    polls for requests first; for backward branches and what the run loop enters
 //   forward  behind the poll
 // Ways out:
@@ -42,7 +43,7 @@ struct BtUnit {
     uint32_t limit;                 // of CS
     const uint32_t *generation_at, *generation_second_at; // the pages' generations now
     uint32_t generation, generation_second; // when the unit was made, or found unchanged
-    uint32_t entry, forward;        // offsets of code
+    uint32_t saved, entry, forward; // offsets of code
     uint32_t incoming;              // links that lead here: index of the first, 0: none
     uint16_t count;                 // instructions
     uint16_t low, size;             // bytes of the page from the first to the last that it covers
@@ -184,8 +185,8 @@ void *bt_units_data(BtTranslator *t, size_t size, size_t alignment);
 
 // ---- form.c ----
 
-// Translates the code at cpu->rip, where the interpreter has `block`; NULL where there is nothing to
-// translate.
+// Translates the code at cpu->rip, where the interpreter has `block`; NULL where there is nothing
+// to translate.
 BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
                      uint64_t physical, const uint8_t *host);
 

@@ -246,7 +246,7 @@ static BtJump *jump_slot(BtCpu *cpu, uint64_t rip)
 void bt_units_note_jump(BtCpu *cpu, BtUnit *unit)
 {
     *jump_slot(cpu, unit->rip) = (BtJump){ unit->rip ^ cpu->jump_salt,
-                                           cpu->translator->executable + unit->entry };
+                                           cpu->translator->executable + unit->saved };
 }
 
 void bt_units_update_salt(BtCpu *cpu)
@@ -283,7 +283,7 @@ static void drop(BtCpu *cpu, BtUnit *unit)
     }
     unit->incoming = 0;
     BtJump *jump = jump_slot(cpu, unit->rip);
-    if (jump->code == t->executable + unit->entry)
+    if (jump->code == t->executable + unit->saved)
         *jump = (BtJump){ 0 };
 }
 
