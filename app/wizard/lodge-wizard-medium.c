@@ -165,6 +165,10 @@ static void on_choose(LodgeWizardMedium *self)
     gtk_file_filter_add_suffix(images, "iso");
     gtk_file_filter_add_suffix(images, "img");
     gtk_file_filter_add_suffix(images, "raw");
+    gtk_file_filter_add_suffix(images, "qcow2");
+    gtk_file_filter_add_suffix(images, "vmdk");
+    gtk_file_filter_add_suffix(images, "vdi");
+    gtk_file_filter_add_suffix(images, "vhd");
     gtk_file_filter_set_name(all, _("All files"));
     gtk_file_filter_add_pattern(all, "*");
     gtk_file_chooser_add_filter(GTK_FILE_CHOOSER(dialog), images);

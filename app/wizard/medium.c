@@ -74,31 +74,59 @@ static bool is_floppy_size(uint64_t size)
     return false;
 }
 
-// Not ISO 9660: a raw image of something else with a boot sector, or nothing that can be used.
-static void look_at_sector(Medium *medium, int fd)
+static void use_as_disk(Medium *medium)
+{
+    medium->system.family = medium->kind == MEDIUM_FLOPPY ? GUEST_DOS : GUEST_OTHER;
+    medium->system.needs = guest_family_needs(medium->system.family);
+    medium->system.needs.disk = 0;
+    medium->warning = g_strdup(_("The machine writes to this file. Keep a copy if you want it "
+                                 "as it is."));
+}
+
+// Disk images of other programs. The engine goes by the end of the name (disk.format in
+// lodge.conf(5)).
+static bool look_for_format(Medium *medium, const uint8_t *sector)
 {
     static const struct {
-        const char *magic, *name;
-    } formats[] = { { "QFI\xfb", "QCOW2" }, { "KDMV", "VMDK" }, { "<<< ", "VDI" },
-                    { "conectix", "VHD" }, { "vhdxfile", "VHDX" } };
+        const char *magic, *name, *ending;
+    } formats[] = { { "QFI\xfb", "QCOW2", ".qcow2" },
+                    { "KDMV", "VMDK", ".vmdk" },
+                    { "# Disk DescriptorFile", "VMDK", ".vmdk" },
+                    { "<<< ", "VDI", ".vdi" },
+                    { "conectix", "VHD", ".vhd" },
+                    { "vhdxfile", "VHDX", NULL } };
+    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
+        if (memcmp(sector, formats[i].magic, strlen(formats[i].magic)) != 0)
+            continue;
+        g_autofree char *lower = g_ascii_strdown(medium->path, -1);
+        if (!formats[i].ending) {
+            medium->problem = g_strdup_printf(_("Images of the format %s can only be read. Convert "
+                                                "it first: lodgectl disk convert."),
+                                              formats[i].name);
+        } else if (!g_str_has_suffix(lower, formats[i].ending)) {
+            medium->problem = g_strdup_printf(_("This is a disk image of the format %s. Give it a "
+                                                "name that ends in %s."),
+                                              formats[i].name, formats[i].ending);
+        } else {
+            medium->kind = MEDIUM_DISK;
+            use_as_disk(medium);
+        }
+        return true;
+    }
+    return false;
+}
+
+// Not ISO 9660: a disk image, something else with a boot sector, or nothing that can be used.
+static void look_at_sector(Medium *medium, int fd)
+{
     uint8_t sector[BOOT_SECTOR] = { 0 };
     ssize_t got = pread(fd, sector, sizeof sector, 0);
-    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
-        if (memcmp(sector, formats[i].magic, strlen(formats[i].magic)) == 0) {
-            medium->problem = g_strdup_printf(_("This is a disk image of the format %s. Lodge "
-                                                "reads raw images: convert it first."),
-                                              formats[i].name);
-            return;
-        }
-    }
+    if (look_for_format(medium, sector))
+        return;
     if (got == BOOT_SECTOR && medium->size % BOOT_SECTOR == 0 &&
         le16_read(sector + 510) == 0xaa55) {
         medium->kind = is_floppy_size(medium->size) ? MEDIUM_FLOPPY : MEDIUM_DISK;
-        medium->system.family = medium->kind == MEDIUM_FLOPPY ? GUEST_DOS : GUEST_OTHER;
-        medium->system.needs = guest_family_needs(medium->system.family);
-        medium->system.needs.disk = 0;
-        medium->warning = g_strdup(_("The machine writes to this file. Keep a copy if you want it "
-                                     "as it is."));
+        use_as_disk(medium);
         return;
     }
     medium->problem = g_strdup(

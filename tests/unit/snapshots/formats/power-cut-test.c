@@ -15,7 +15,7 @@
 #define SECTOR  512u
 #define SECTORS 2048u // of the disk
 #define STEPS   260u
-#define SAMPLES 700u
+#define SAMPLES 350u
 
 typedef enum {
     OP_WRITE,
