@@ -6,6 +6,7 @@
 
 #include "engine/config/config-keys.h"
 #include "engine/disk-report.h"
+#include "engine/disk-sandbox.h"
 #include "snapshots/formats/image-writer.h"
 
 #include <gio/gio.h>
@@ -239,12 +240,13 @@ static int run_resize(const Job *job)
 static const struct {
     const char *name;
     int arguments;
+    bool writes, makes; // the first, the second argument's file
     int (*run)(const Job *job);
 } commands[] = {
-    { "info", 1, run_info },
-    { "check", 1, run_check },
-    { "convert", 2, run_convert },
-    { "resize", 2, run_resize },
+    { "info", 1, false, false, run_info },
+    { "check", 1, false, false, run_check },
+    { "convert", 2, false, true, run_convert },
+    { "resize", 2, true, false, run_resize },
 };
 
 static int wrong_usage(const char *what, const char *about)
@@ -324,6 +326,14 @@ int disk_command(int argc, char **argv)
             continue;
         if (job.count != commands[i].arguments)
             return wrong_usage("wrong number of arguments for ", command);
+        DiskSandbox sandbox = {
+            .source = job.arguments[0],
+            .writes = commands[i].writes || job.repair,
+            .target = commands[i].makes ? job.arguments[1] : NULL,
+        };
+        GError *error = NULL;
+        if (!disk_sandbox_enter(&sandbox, &error))
+            return fail(error);
         return commands[i].run(&job);
     }
     return command ? wrong_usage("there is no command ", command)

@@ -154,6 +154,35 @@ static void test_medium(void)
     g_assert_nonnull(strstr(folder->problem, "is a folder"));
 }
 
+// Disk images of other programs: used where the name says what they are.
+static void test_disk_formats(void)
+{
+    g_autoptr(GuestDatabase) database = guest_database_new();
+    static const struct {
+        const char *name, *magic, *problem;
+    } cases[] = {
+        { "a.qcow2", "QFI\xfb", NULL },
+        { "b.VMDK", "KDMV", NULL },
+        { "c.vmdk", "# Disk DescriptorFile\n", NULL },
+        { "d.img", "QFI\xfb", "ends in .qcow2" },
+        { "e.vhdx", "vhdxfile", "Convert it" },
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *path = g_build_filename(home, cases[i].name, NULL);
+        char image[1024] = "";
+        g_strlcpy(image, cases[i].magic, sizeof image);
+        g_assert_true(g_file_set_contents(path, image, sizeof image, NULL));
+        g_autoptr(Medium) medium = medium_probe(database, path);
+        if (cases[i].problem) {
+            g_assert_nonnull(strstr(medium->problem, cases[i].problem));
+        } else {
+            g_assert_null(medium->problem);
+            g_assert_cmpint(medium->kind, ==, MEDIUM_DISK);
+        }
+        g_unlink(path);
+    }
+}
+
 // libosinfo 1.10 keeps what it read of its database, and a media's location, for good.
 #ifdef __SANITIZE_ADDRESS__
 const char *__asan_default_options(void);
@@ -183,6 +212,7 @@ int main(int argc, char **argv)
     g_test_add_func("/draft/name/taken", test_taken_name);
     g_test_add_func("/draft/suggestions", test_suggestions);
     g_test_add_func("/medium/problems", test_medium);
+    g_test_add_func("/medium/disk-formats", test_disk_formats);
     int status = g_test_run();
     g_rmdir(home);
     g_free(home);
