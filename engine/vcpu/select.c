@@ -158,6 +158,11 @@ const VcpuBackendOps *vcpu_select(const char *name, char **ret_why, GError **err
         ops = report[i].ops;
     }
     vcpu_select_clear(report);
+    if (ops && ops != &vcpu_backend_kvm && g_getenv("LODGE_LOCKSTEP")) {
+        *ret_why = g_strdup_printf("%s and the interpreter run in step: LODGE_LOCKSTEP is set",
+                                   name);
+        return vcpu_backend_lockstep(ops);
+    }
     if (ops)
         *ret_why = g_strdup_printf("%s was asked for", name);
     else

@@ -105,3 +105,14 @@ typedef struct {
 extern const VcpuBackendOps vcpu_backend_interpreter;
 extern const VcpuBackendOps vcpu_backend_translator;
 extern const VcpuBackendOps vcpu_backend_kvm;
+
+// For developers: a backend that runs `leader` (a software engine) and the interpreter behind it
+// with the same inputs, on a copy of memory. It compares the CPU's whole state again and again, and
+// memory now and then; the first difference is written to standard error and run ends with
+// INTERNAL_ERROR. One virtual CPU. LODGE_LOCKSTEP: words separated by commas.
+//   rounds=N    compare after N turns of the leader's run loop instead of at random moments, about
+//               0.2 ms apart
+//   memory=N    compare memory each N million instructions (20; 0: at every stop)
+//   quiet       no line at the end that says how many comparisons there were
+// Its run_some counts turns of the leader's run loop.
+const VcpuBackendOps *vcpu_backend_lockstep(const VcpuBackendOps *leader);

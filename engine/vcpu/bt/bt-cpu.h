@@ -26,6 +26,7 @@ typedef struct BtVm BtVm;
 typedef struct BtBlock BtBlock;
 typedef struct BtCpu BtCpu;
 typedef struct BtTranslator BtTranslator;
+typedef struct BtFollow BtFollow;
 
 // The jump table of generated code (translator/unit.h): from RIP to code.
 #define BT_JUMP_BITS 12
@@ -78,6 +79,7 @@ enum {
     BT_REQUEST_SHADOW = 1 << 6, // an interrupt shadow holds for one instruction
     BT_REQUEST_HALT = 1 << 7,   // HLT was executed: cpu->halted is set
     BT_REQUEST_CODE = 1 << 8,   // code was written: no block follows another unchecked
+    BT_REQUEST_COUNT = 1 << 9,  // back to the run loop after every block (bt-follow.h)
 };
 
 // cpu->shadow.
@@ -193,6 +195,8 @@ struct BtCpu {
     VcpuStats stats;
     void *block_cache;  // bt-cache.c
     const BtInsn *next;  // builds without tail calls: what to run next
+    BtFollow *follow;    // bt-follow.h, or NULL
+    bool always_miss;    // tests: no access finds data_tlb filled (translator.c, LODGE_TRANSLATOR)
     bool alone;          // the next block is one instruction (BT_LEAVE_RETRY_ALONE)
     bool stepping, stepping_tf; // bt_debug_after is due; RFLAGS.TF before the instruction
     uint32_t chain_limit; // CS limit that chain_key was made for

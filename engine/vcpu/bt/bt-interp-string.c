@@ -3,6 +3,7 @@
 // after every element or run of elements, so a fault or an interrupt in the middle finds what the
 // manual wants. Where DF is 0 and a run lies in plain RAM within one page on both sides, the host's
 // memmove or a fill loop does it.
+#include "engine/vcpu/bt/bt-follow.h"
 #include "engine/vcpu/bt/bt-handler.h"
 #include "engine/vcpu/bt/bt-select.h"
 
@@ -43,7 +44,8 @@ static inline int64_t step_of(const BtCpu *cpu, unsigned size)
 
 static inline bool must_poll(const BtCpu *cpu)
 {
-    return __atomic_load_n(&cpu->request, __ATOMIC_RELAXED) & cpu->request_mask;
+    return __atomic_load_n(&cpu->request, __ATOMIC_RELAXED) & cpu->request_mask &
+           bt_follow_string_requests(cpu);
 }
 
 // Bytes from `offset` up that lie in one page, in the segment and below the address wrap, and their

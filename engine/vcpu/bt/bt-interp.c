@@ -4,6 +4,7 @@
 // runs (bt-block.h).
 #include "engine/vcpu/bt/bt-cache.h"
 #include "engine/vcpu/bt/bt-flags.h"
+#include "engine/vcpu/bt/bt-follow.h"
 #include "engine/vcpu/bt/bt-fpu.h"
 #include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-parts.h"
@@ -137,7 +138,7 @@ static bool left_by_jump(BtCpu *cpu, BtLeave why)
 // chain, so that the run loop looks at cpu->shadow and cpu->halted.
 #define LASTING_REQUESTS                                                                           \
     ((uint32_t)(BT_REQUEST_INTERRUPT | BT_REQUEST_NMI | BT_REQUEST_STEP | BT_REQUEST_TLB_FLUSH |   \
-                BT_REQUEST_A20 | BT_REQUEST_KICK))
+                BT_REQUEST_A20 | BT_REQUEST_KICK | BT_REQUEST_COUNT))
 
 // True where run must return; cpu->exit is filled.
 static bool serve_requests(BtCpu *cpu)
@@ -222,6 +223,11 @@ static void run_next(BtCpu *cpu)
         return;
     }
     BtBlock *block = bt_cache_find(cpu, false);
+    if (!bt_follow_allows(cpu, block->count)) {
+        cpu->link = NULL;
+        run_alone(cpu);
+        return;
+    }
     // The block it came from is still there: giving up all blocks clears the link.
     BtBlock *from = cpu->link;
     cpu->link = NULL;
@@ -247,6 +253,10 @@ void bt_run(BtCpu *cpu)
             done = serve_requests(cpu);
             if (done)
                 break;
+        }
+        if (cpu->follow && bt_follow_stops(cpu)) {
+            cpu->exit = (VcpuExit){.reason = VCPU_EXIT_KICK};
+            break;
         }
         if (cpu->instructions_left) {
             if (--cpu->instructions_left == 0) {

@@ -5,6 +5,7 @@
 #include "engine/vcpu/bt/bt-io.h"
 
 #include "engine/vcpu/bt/bt-debug.h"
+#include "engine/vcpu/bt/bt-follow.h"
 #include "engine/vcpu/bt/bt-mmu.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-segment.h"
@@ -186,7 +187,8 @@ static bool string_io(BtCpu *cpu, const BtInsn *insn, bool input)
         set_masked(&cpu->gpr[VCPU_RCX], cpu->gpr[VCPU_RCX] - done, insn->address_bits);
         uint32_t request = __atomic_load_n(&cpu->request, __ATOMIC_RELAXED);
         if ((cpu->gpr[VCPU_RCX] & mask) &&
-            (request & (cpu->request_mask | BT_REQUEST_STEP | BT_REQUEST_KICK)))
+            (request & (cpu->request_mask | BT_REQUEST_STEP | BT_REQUEST_KICK) &
+             bt_follow_string_requests(cpu)))
             return false;
     }
     return true;

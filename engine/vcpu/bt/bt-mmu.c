@@ -153,7 +153,7 @@ static void bank_load(BtCpu *cpu, BtBank *bank)
     mmu->current = bank;
     bank->last_use = ++mmu->clock;
     cpu->tlb[BT_MMU_USER] = &bank->tlb;
-    cpu->data_tlb = cpu->tlb[cpu->mmu_index];
+    cpu->data_tlb = bt_mmu_data_tlb(cpu);
     if (bank->epoch == 0) {
         renew_bank(cpu, bank);
         return;

@@ -26,6 +26,12 @@ static inline const BtTlbNote *bt_mmu_note(BtCpu *cpu, uint64_t linear, unsigned
 // A data breakpoint watches a byte of the page: its accesses take the slow path.
 bool bt_mmu_is_watched(const BtCpu *cpu, uint64_t page);
 
+// What cpu->data_tlb must be.
+static inline BtTlb *bt_mmu_data_tlb(BtCpu *cpu)
+{
+    return cpu->always_miss ? &cpu->mmu->none : cpu->tlb[cpu->mmu_index];
+}
+
 // After a slow store to plain RAM: the page gets its write tag back where nothing speaks against it
 // any longer.
 void bt_mmu_regain_write(BtCpu *cpu, uint64_t linear, unsigned mmu);

@@ -290,7 +290,7 @@ bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, 
     uint32_t protections = __atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST);
     Run run;
     empty(range);
-    if (!find_run(cpu, linear, extent, write, &run))
+    if (cpu->always_miss || !find_run(cpu, linear, extent, write, &run))
         return false;
     BtRangeList *list = run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
     list_add(cpu, list, slot);

@@ -4,6 +4,7 @@
 // instructions that only look at descriptors in bt-verify.c. SDM vol. 3A, chapters 3 and 5.
 #include "engine/vcpu/bt/bt-segment.h"
 
+#include "engine/vcpu/bt/bt-mmu.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-range.h"
 
@@ -64,7 +65,7 @@ void bt_update_mmu_index(BtCpu *cpu)
                                                         : BT_MMU_SUPERVISOR;
     if (cpu->mmu_index == BT_MMU_USER_ALIGNED && cpu->data_tlb != cpu->tlb[BT_MMU_USER_ALIGNED])
         bt_range_drop_all(cpu); // they know nothing of alignment
-    cpu->data_tlb = cpu->tlb[cpu->mmu_index];
+    cpu->data_tlb = bt_mmu_data_tlb(cpu);
 }
 
 void bt_update_mode(BtCpu *cpu)

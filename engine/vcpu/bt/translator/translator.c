@@ -46,9 +46,11 @@ static void read_options(BtTranslatorOptions *options)
             options->poll_always = number;
         else if (!strcmp(words[i], "clobber"))
             options->clobber = number;
+        else if (!strcmp(words[i], "miss"))
+            options->always_miss = number;
         else
             g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, ranges, exact, poll, "
-                      "clobber",
+                      "clobber, miss",
                       words[i]);
     }
 }
@@ -83,6 +85,7 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     t->pages = g_ptr_array_new();
     t->bmi2 = __builtin_cpu_supports("bmi2");
     t->avx = __builtin_cpu_supports("avx");
+    cpu->always_miss = options.always_miss;
     cpu->translator = t;
     cpu->self = cpu;
     bt_thunks_emit(t);

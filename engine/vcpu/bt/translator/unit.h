@@ -120,6 +120,7 @@ typedef struct {
     bool poll_always;     // every unit entry leaves to the run loop
     bool clobber;         // vector registers lose their contents wherever C is called
     unsigned ranges;      // most slots of cpu->range that are used
+    bool always_miss;     // no access finds the TLB filled
 } BtTranslatorOptions;
 
 #define BT_UNIT_BUCKETS (1u << 15)
