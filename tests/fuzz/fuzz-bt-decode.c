@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Random bytes as guest code, in every mode that the interpreter knows: decoder, block cache and
-// every handler must leave the engine whole whatever the bytes and the registers are.
+// every handler must leave the engine whole whatever the bytes and the registers are. Built a
+// second time (FUZZ_ENGINE) to run the translator in lockstep with the interpreter: what the one
+// does to registers and memory the other must do too.
 //
 // The input: a byte for the mode, one for flags, 16 that make the registers, then code. Where a run
 // stops (HLT, exceptions, which end in one, shutdown) it goes on at another byte of the code with
@@ -11,6 +13,9 @@
 
 #include <string.h>
 
+#ifndef FUZZ_ENGINE
+#define FUZZ_ENGINE "interpreter"
+#endif
 #define OPS          bt_test_engine()
 #define LONGEST_CODE 1024
 #define STARTS       24
@@ -87,6 +92,9 @@ static void set_start(Machine *m, ByteReader *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    g_setenv("LODGE_TEST_ENGINE", FUZZ_ENGINE, FALSE);
+    g_setenv("LODGE_TRANSLATOR", "hot=1,exact", FALSE);
+    g_setenv("LODGE_LOCKSTEP", "rounds=8,memory=0,quiet", FALSE);
     ByteReader input = byte_reader(data, size);
     g_autoptr(Machine) m = machine_new(1);
     set_start(m, &input);
@@ -101,6 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < STARTS; i++) {
         m->most_exits = MOST_EXITS;
         OPS->run_some(m->vcpu[0], INSTRUCTIONS, &m->exit);
+        if (m->exit.reason == VCPU_EXIT_INTERNAL_ERROR)
+            g_error("%s", m->exit.internal_error.text);
         OPS->get_state(m->vcpu[0], &m->state, VCPU_STATE_ALL);
         // A state that the interpreter has got into is one that it takes.
         if (!OPS->set_state(m->vcpu[0], &m->state, VCPU_STATE_ALL))

@@ -160,10 +160,12 @@ static void summarize(Diff *d, double seconds)
     printf("# %u forms, %u absent, %u that do not exist, %u not comparable; %" PRIu64
            " cases compared, %" PRIu64
            " of them faulted at once; %u mnemonics executed; %" PRIu64 " left out, %" PRIu64
-           " lost, %" PRIu64 " unsteady; %.1f s, %.0f cases a second\n",
+           " lost, %" PRIu64 " unsteady; %" PRIu64 " blocks or units made; %.1f s, %.0f cases a "
+           "second\n",
            d->forms->forms->len, d->forms->absent->len, d->forms->invalid->len,
            d->forms->left_out, d->compared, d->faults,
-           g_hash_table_size(d->covered), d->left_out, d->lost, d->unsteady, seconds,
+           g_hash_table_size(d->covered), d->left_out, d->lost, d->unsteady,
+           native_guest_translations(d->guest), seconds,
            (double)d->compared / seconds);
 }
 

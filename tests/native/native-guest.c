@@ -176,6 +176,13 @@ void native_guest_free(NativeGuest *g)
     g_free(g);
 }
 
+uint64_t native_guest_translations(NativeGuest *g)
+{
+    VcpuStats stats;
+    bt_test_engine()->stats(g->cpu, &stats);
+    return stats.translations;
+}
+
 static bool has_error(int vector)
 {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21;

@@ -14,3 +14,6 @@ void native_guest_free(NativeGuest *guest);
 // lost is set where the vCPU stopped otherwise than by an exception.
 void native_guest_run(NativeGuest *guest, const NativeCase *c, const uint8_t *common,
                       NativeResult *ret_result);
+
+// Blocks or units that the engine has made so far.
+uint64_t native_guest_translations(NativeGuest *guest);

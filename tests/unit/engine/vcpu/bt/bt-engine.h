@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Which of the software engines a test runs on: each test program runs on all of them, chosen by
-// the environment variable LODGE_TEST_ENGINE (default: the interpreter).
+// the environment variable LODGE_TEST_ENGINE (default: the interpreter). "lockstep" is the
+// translator with the interpreter behind it.
 #pragma once
 
 #include "engine/vcpu/vcpu-backend.h"
@@ -16,6 +17,8 @@ static inline const VcpuBackendOps *bt_test_engine(void)
         if (!strcmp(engines[i]->name, name))
             return engines[i];
     }
+    if (name && !strcmp(name, "lockstep"))
+        return vcpu_backend_lockstep(&vcpu_backend_translator);
     if (name)
         g_error("LODGE_TEST_ENGINE is %s, which is no engine of software", name);
     return engines[0];
