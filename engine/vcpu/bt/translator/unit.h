@@ -82,6 +82,7 @@ typedef struct {
     uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
     uint16_t range;   // its slot in cpu->range, 0: none
     uint8_t flags;    // BT_SITE_*
+    uint8_t held_before, held_after; // guest register in T3 at retry and next (draft.h)
     uint8_t open;     // classes that are open before it and have to be behind it
     uint8_t alignment; // of the access, minus one: who breaks it faults before a miss is looked at
 } BtSite;
