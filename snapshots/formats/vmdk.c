@@ -339,6 +339,10 @@ static int vmdk_map(Image *image, uint64_t offset, uint64_t length, ImageMapping
     if (entry == 1 && extent->zero_grains)
         return 0;
     ret_mapping->kind = MAP_BACKING;
+    if (!position) { // nothing in the whole range of a table that is not there
+        uint64_t span = extent->grain * extent->gtes;
+        ret_mapping->length = MIN(length, span - within % span);
+    }
     if (entry == 0)
         return 0;
     uint64_t data = (uint64_t)entry * 512;
