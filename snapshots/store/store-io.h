@@ -26,7 +26,6 @@ typedef struct {
 typedef struct {
     const StoreIoOps *ops;
     void *io;
-    bool unchecked; // for fuzzing: every checksum is taken for right
     bool threaded; // requests complete on other threads; else the store has no worker either
 } StoreIo;
 

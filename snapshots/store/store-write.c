@@ -16,7 +16,7 @@ typedef struct {
     BlockDevice *base;
     uint64_t limit; // bytes below which a hole shows the base
     uint64_t first, last; // blocks
-    uint64_t *entries;    // of first .. last
+    GArray *entries;      // uint64_t, of first .. last
 } Plan;
 
 static gpointer key_of(const StoreRequest *s, uint64_t vblock)
@@ -49,7 +49,7 @@ static bool is_allocating(const StoreRequest *s, uint64_t first, uint64_t last)
 
 static uint64_t entry_of(const Plan *p, uint64_t vblock)
 {
-    return p->entries[vblock - p->first];
+    return g_array_index(p->entries, uint64_t, vblock - p->first);
 }
 
 static bool writes_in_place(const Plan *p, uint64_t vblock)
@@ -63,10 +63,11 @@ static int read_entries(Plan *p)
 {
     Store *store = p->s->device->store;
     for (uint64_t vblock = p->first; vblock <= p->last; vblock++) {
-        int result = store_map_entry(store, &p->slot->tree, 0, vblock, !p->s->may_block,
-                                     &p->entries[vblock - p->first]);
+        uint64_t entry;
+        int result = store_map_entry(store, &p->slot->tree, 0, vblock, !p->s->may_block, &entry);
         if (result < 0)
             return result;
+        g_array_append_val(p->entries, entry);
     }
     return 0;
 }
@@ -420,7 +421,9 @@ static void merge_and_write(StoreRequest *s)
         uint64_t inside = end & (STORE_BLOCK - 1);
         copy_iov(request, request->length - inside, inside, s->tail);
     }
-    store_request_go(s, 1, write_done);
+    g_clear_pointer(&s->parts, g_ptr_array_unref);
+    s->parts = g_steal_pointer(&s->later);
+    store_request_go(s, write_done);
 }
 
 // Old bytes for ends that are written in part and not in place.
@@ -449,7 +452,8 @@ static bool plan_ends(Plan *p)
 
 static void drop_plan(StoreRequest *s)
 {
-    store_request_drop_parts(s);
+    g_clear_pointer(&s->parts, g_ptr_array_unref);
+    g_clear_pointer(&s->later, g_ptr_array_unref);
     g_clear_pointer(&s->head, g_free);
     g_clear_pointer(&s->tail, g_free);
     if (s->content != s->request->iov)
@@ -478,18 +482,22 @@ static int plan_write(StoreRequest *s)
         return -EBUSY;
     }
     p.base = store_slot_base(store, slot, &p.limit);
-    uint64_t few[16], count = p.last - p.first + 1;
-    g_autofree uint64_t *many = count > G_N_ELEMENTS(few) ? g_new(uint64_t, count) : NULL;
-    p.entries = many ? many : few;
+    g_autoptr(GArray) entries = p.entries = g_array_sized_new(FALSE, FALSE, sizeof(uint64_t),
+                                                              (unsigned)(p.last - p.first + 1));
     int result = read_entries(&p);
     if (result < 0)
         return result;
-    s->step = plan_ends(&p) ? 1 : 0;
+    bool merge = plan_ends(&p);
+    GPtrArray *old = g_steal_pointer(&s->parts);
     result = plan_blocks(&p);
     if (result == 0 && s->placements && s->placements->len)
         result = store_space_ensure(store, STORE_RESERVE + 2 * store->space.dirty_groups);
     if (result < 0)
         settle_placements(s, result);
+    if (merge) {
+        s->later = g_steal_pointer(&s->parts);
+        s->parts = old;
+    }
     return result;
 }
 
@@ -506,7 +514,7 @@ void store_write(StoreRequest *s)
         waits = is_put_off(s, result);
     g_mutex_unlock(&store->mutex);
     if (result == 0)
-        store_request_go(s, 0, s->step ? merge_and_write : write_done);
+        store_request_go(s, s->head || s->tail ? merge_and_write : write_done);
     else if (result == -EAGAIN)
         store_request_to_worker(s);
     else if (!waits)
@@ -615,5 +623,5 @@ void store_flush(StoreRequest *s)
         return;
     }
     store_request_add_flush(s);
-    store_request_go(s, 0, flush_done);
+    store_request_go(s, flush_done);
 }

@@ -22,17 +22,10 @@ enum {
     RUN_PAGES = 16, // most pages that a run of 4 KiB pages is extended by, each way
     REGION_BITS = 21,
     MOST_CONFLICTS = 12,
+    FEWEST_LOOKUPS = 40, // in the TLB, before a slot is filled: most code is not worth one
 };
 #define PAGE UINT64_C(0x1000)
 #define PAGE_MASK (~UINT64_C(0xfff))
-
-// A run of pages: [start, end], both linear; host address = linear + addend.
-typedef struct {
-    uint64_t start, end;
-    uintptr_t addend;
-    unsigned page_bits; // of the largest page in it
-    bool global;
-} Run;
 
 // ---- Bookkeeping ----
 
@@ -44,7 +37,7 @@ static void cover_clear(BtRangeList *list)
     memset(list->bits, 0, sizeof list->bits);
 }
 
-static void cover_add(BtRangeList *list, const Run *run)
+static void cover_add(BtRangeList *list, const BtRun *run)
 {
     // A large page goes as a whole.
     uint64_t around = BT_BIT(run->page_bits) - 1;
@@ -56,10 +49,13 @@ static void cover_add(BtRangeList *list, const Run *run)
         memset(list->bits, 0xff, sizeof list->bits);
         return;
     }
-    for (uint64_t page = low;; page += PAGE) {
-        list->bits[page >> 18 & 63] |= BT_BIT(page >> 12 & 63);
-        if (high - page < PAGE)
+    for (uint64_t page = low;;) {
+        bool word = !(page & (PAGE * 64 - 1)) && high - page >= PAGE * 64 - 1;
+        list->bits[page >> 18 & 63] |= word ? UINT64_MAX : BT_BIT(page >> 12 & 63);
+        uint64_t step = word ? PAGE * 64 : PAGE;
+        if (high - page < step)
             break;
+        page += step;
     }
 }
 
@@ -93,6 +89,7 @@ static void empty_list(BtCpu *cpu, BtRangeList *list)
         range->listed &= ~list_bit(cpu, list);
     }
     cover_clear(list);
+    cpu->mmu->run_generation++;
 }
 
 // A slot stands at most once in a list.
@@ -122,6 +119,7 @@ static void drop_page(BtCpu *cpu, BtRangeList *list, uint64_t page)
     if (!covers(list, page))
         return;
     unsigned kept = 0;
+    cpu->mmu->run_generation++;
     // Other CPUs' searches must not miss a slot that moves within the list.
     pthread_mutex_lock(&cpu->vm->tlb_lock);
     for (unsigned i = 0; i < list->count; i++) {
@@ -171,6 +169,7 @@ void bt_range_init(BtCpu *cpu)
 {
     cover_clear(&cpu->mmu->local_ranges);
     cover_clear(&cpu->mmu->global_ranges);
+    cpu->mmu->run_generation = 1; // 0: runs never found
 }
 
 // Where the page may be accessed in place: its host address; 0: not so.
@@ -184,7 +183,7 @@ static uintptr_t plain_host(BtCpu *cpu, uint64_t physical, bool write)
 }
 
 // The run of one page.
-static bool probe(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Run *ret_run)
+static bool probe(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, BtRun *ret_run)
 {
     BtWalk walk;
     if (bt_mmu_is_watched(cpu, page) ||
@@ -194,7 +193,8 @@ static bool probe(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Run *ret_
     uintptr_t host = plain_host(cpu, physical, write);
     if (!host)
         return false;
-    *ret_run = (Run){ page, page + PAGE - 1, host - page, walk.page_bits, walk.global };
+    *ret_run = (BtRun){ .start = page, .end = page + PAGE - 1, .addend = host - page,
+                        .page_bits = (uint8_t)walk.page_bits, .global = walk.global };
     if (walk.page_bits < REGION_BITS || cpu->a20_mask != UINT64_MAX)
         return true;
     // As much of a large page as is like this: at most the 2 MiB (4 MiB pages: the half) around.
@@ -224,18 +224,18 @@ static bool probe(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Run *ret_
 }
 
 // Whether `b` continues `a` in host memory, with no hole of the linear space in between.
-static bool continues(const Run *a, const Run *b)
+static bool continues(const BtRun *a, const BtRun *b)
 {
     return a->addend == b->addend && a->end + 1 == b->start && a->global == b->global &&
            ((a->end ^ b->start) >> 47 == 0);
 }
 
-static bool grow(BtCpu *cpu, bool write, unsigned mmu, Run *run, bool up)
+static bool grow(BtCpu *cpu, bool write, unsigned mmu, BtRun *run, bool up)
 {
     if (up ? run->end == UINT64_MAX || (cpu->mode != BT_MODE_LONG && run->end >= UINT32_MAX)
            : run->start == 0)
         return false;
-    Run next;
+    BtRun next;
     if (!probe(cpu, (up ? run->end + 1 : run->start - PAGE), write, mmu, &next))
         return false;
     if (up ? !continues(run, &next) : !continues(&next, run))
@@ -248,16 +248,10 @@ static bool grow(BtCpu *cpu, bool write, unsigned mmu, Run *run, bool up)
     return true;
 }
 
-static bool find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write, Run *run)
+static bool search_run(BtCpu *cpu, uint64_t linear, uint64_t last, bool write, unsigned mmu,
+                       BtRun *run)
 {
-    unsigned mmu = cpu->mmu_index;
-    if (mmu == BT_MMU_USER_ALIGNED)
-        return false;
-    // What SMAP forbids is not in this view, and so in no slot.
-    if (mmu == BT_MMU_SUPERVISOR_NO_SMAP)
-        mmu = BT_MMU_SUPERVISOR;
-    uint64_t last = linear + extent - 1;
-    if (last < linear || !probe(cpu, linear & PAGE_MASK, write, mmu, run))
+    if (!probe(cpu, linear & PAGE_MASK, write, mmu, run))
         return false;
     for (unsigned i = 0; i < RUN_PAGES && grow(cpu, write, mmu, run, true); i++)
         ;
@@ -268,6 +262,36 @@ static bool find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write, R
     return true;
 }
 
+// protections: the machine's code_protections, from before.
+static const BtRun *find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write,
+                             uint32_t protections)
+{
+    BtMmu *mmu = cpu->mmu;
+    unsigned view = cpu->mmu_index;
+    if (view == BT_MMU_USER_ALIGNED)
+        return NULL;
+    // What SMAP forbids is not in this view, and so in no slot.
+    if (view == BT_MMU_SUPERVISOR_NO_SMAP)
+        view = BT_MMU_SUPERVISOR;
+    uint64_t last = linear + extent - 1;
+    if (last < linear)
+        return NULL;
+    BtRun *run = &mmu->run[(linear >> 12 ^ view << 3 ^ (unsigned)write << 5) &
+                           (BT_RUN_CACHE_SIZE - 1)];
+    if (run->generation == mmu->run_generation && run->write == write && run->mmu == view &&
+        linear >= run->start && last <= run->end && (!write || run->protections == protections))
+        return run;
+    run->generation = mmu->run_generation - 1;
+    if (!search_run(cpu, linear, last, write, view, run))
+        return NULL;
+    run->generation = mmu->run_generation;
+    run->protections = protections;
+    run->write = write;
+    run->mmu = (uint8_t)view;
+    cover_add(run->global ? &mmu->global_ranges : &mmu->local_ranges, run);
+    return run;
+}
+
 void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
 {
     BtRange *range = &cpu->range[slot];
@@ -275,12 +299,14 @@ void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent,
         range->conflicts++;
     bool done = bt_range_fill(cpu, slot, linear, extent, write);
     range->budget = (int16_t)((1 << (done ? range->conflicts : MOST_CONFLICTS)) - 1);
+    range->budget = MAX(range->budget, FEWEST_LOOKUPS);
 }
 
-void bt_range_forget(BtCpu *cpu)
+void bt_range_forget(BtCpu *cpu, unsigned slots)
 {
     bt_range_drop_all(cpu);
-    memset(cpu->range, 0, sizeof cpu->range);
+    for (unsigned i = 0; i < slots; i++)
+        cpu->range[i] = (BtRange){ .budget = FEWEST_LOOKUPS };
 }
 
 bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
@@ -288,17 +314,17 @@ bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, 
     BtRange *range = &cpu->range[slot];
     BtVm *vm = cpu->vm;
     uint32_t protections = __atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST);
-    Run run;
     empty(range);
-    if (cpu->always_miss || !find_run(cpu, linear, extent, write, &run))
+    const BtRun *run =
+        cpu->always_miss ? NULL : find_run(cpu, linear, extent, write, protections);
+    if (!run)
         return false;
-    BtRangeList *list = run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
+    BtRangeList *list = run->global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
     list_add(cpu, list, slot);
-    range->start = run.start;
-    range->pages = (uint16_t)((run.end - run.start + 1) >> 12);
-    range->addend = run.addend;
-    range->flags = (uint8_t)(run.page_bits | (write ? BT_RANGE_WRITE : 0));
-    cover_add(list, &run);
+    range->start = run->start;
+    range->pages = (uint16_t)((run->end - run->start + 1) >> 12);
+    range->addend = run->addend;
+    range->flags = (uint8_t)(run->page_bits | (write ? BT_RANGE_WRITE : 0));
     __atomic_store_n(&range->length, length_of(range) - extent + 1, __ATOMIC_RELEASE);
     if (!write)
         return true;

@@ -23,13 +23,13 @@ void bt_range_init(BtCpu *cpu);
 // D bit and never raises. False, and the slot is empty: that cannot be had.
 bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write);
 
-// The same for a place whose access the slot did not allow, and how soon to try again: at once
-// where it was empty; later each time where it held other addresses, as a place that goes from page
-// to page is better served by the TLB; much later where it cannot be had.
+// The same for a place whose access the slot did not allow, and how soon to try again: after a few
+// accesses where it gets emptied; later each time where it held other addresses, as a place that
+// goes from page to page is better served by the TLB; much later where it cannot be had.
 void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write);
 
-// Slots may be given to other places: all that they have learned goes.
-void bt_range_forget(BtCpu *cpu);
+// The first `slots` slots may be given to other places: what they have learned goes.
+void bt_range_forget(BtCpu *cpu, unsigned slots);
 
 // Empties every slot; those with a page that is not global; those that touch the page, or the large
 // page around it.

@@ -151,6 +151,18 @@ typedef struct {
     uint32_t slot[BT_RANGES];
 } BtRangeList;
 
+// A run that was found, for the next slot that wants it. Valid under one generation.
+typedef struct {
+    uint64_t start, end; // linear, both included
+    uintptr_t addend;
+    uint32_t generation; // BtMmu.run_generation
+    uint32_t protections; // for stores: the machine's code_protections
+    uint8_t page_bits, mmu;
+    bool global, write;
+} BtRun;
+
+enum { BT_RUN_CACHE_SIZE = 64 };
+
 // One CPU's translations. A mapping of its own: what is not used costs no memory.
 typedef struct BtMmu {
     BtTlb supervisor, no_smap; // all address spaces: what is not global goes with a load of CR3
@@ -162,4 +174,6 @@ typedef struct BtMmu {
     uint32_t walk_generation;
     BtWalkCache walk[BT_WALK_CACHE_SIZE];
     BtRangeList local_ranges, global_ranges;
+    uint32_t run_generation;
+    BtRun run[BT_RUN_CACHE_SIZE];
 } BtMmu;

@@ -77,6 +77,7 @@ static void test_neighbours(void)
     // Another frame, A or D clear, read-only: the run ends there.
     set_entry(m, MACHINE_DATA + 0x2000, 0x30000 | ALL);
     set_entry(m, MACHINE_DATA + 0xe000, (MACHINE_DATA + 0xe000) | (ALL & ~A));
+    bt_tlb_flush_page(cpu, MACHINE_DATA + 0xe000); // the run is known until then
     fill(cpu, 1, MACHINE_DATA + 0x5123, false);
     assert_run(cpu, 1, MACHINE_DATA + 0x3000, MACHINE_DATA + 0xe000, 8);
     set_entry(m, MACHINE_DATA + 0x4000, (MACHINE_DATA + 0x4000) | (ALL & ~D));
@@ -177,6 +178,34 @@ static void test_alignment(void)
     bt_update_mmu_index(cpu);
     g_assert_false(filled(cpu, 1));
     g_assert_false(bt_range_fill(cpu, 1, MACHINE_DATA, 8, false));
+}
+
+// What serves a place: the TLB for the first accesses, then a slot; again the TLB, and for longer
+// each time, where the place goes from run to run.
+static void test_learning(void)
+{
+    g_autoptr(Machine) m = make(1);
+    BtCpu *cpu = cpu_of(m, 0);
+    bt_range_forget(cpu, 2);
+    int first = cpu->range[1].budget, before = 0;
+    g_assert_cmpint(first, >, 0);
+    bt_range_learn(cpu, 1, MACHINE_DATA, 8, false);
+    g_assert_true(filled(cpu, 1));
+    g_assert_cmpint(cpu->range[1].budget, ==, first);
+    for (unsigned i = 0; i < 40; i++) {
+        bt_range_learn(cpu, 1, i & 1 ? MACHINE_DATA : 0x300000, 8, false);
+        g_assert_true(filled(cpu, 1));
+        g_assert_cmpint(cpu->range[1].budget, >=, before);
+        before = cpu->range[1].budget;
+    }
+    g_assert_cmpint(before, >, 1000);
+    bt_tlb_flush_all(cpu); // being emptied is no conflict
+    bt_range_learn(cpu, 2, MACHINE_DATA, 8, false);
+    bt_tlb_flush_all(cpu);
+    bt_range_learn(cpu, 2, 0x300000, 8, false);
+    g_assert_cmpint(cpu->range[2].budget, ==, first);
+    bt_range_learn(cpu, 2, MACHINE_DATA - 0x1000, 8, false); // not to be had
+    g_assert_cmpint(cpu->range[2].budget, >, 1000);
 }
 
 // ---- What empties slots ----
@@ -312,6 +341,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-range/run/not-plain", test_not_plain);
     g_test_add_func("/bt-range/run/smap", test_smap);
     g_test_add_func("/bt-range/run/alignment", test_alignment);
+    g_test_add_func("/bt-range/learning", test_learning);
     g_test_add_func("/bt-range/drop/invalidations", test_invalidations);
     g_test_add_func("/bt-range/drop/kinds", test_slot_changes_kind);
     g_test_add_func("/bt-range/drop/map", test_map_change);
