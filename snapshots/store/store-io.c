@@ -49,8 +49,8 @@ static int file_write(void *io, uint64_t offset, const void *buffer, size_t size
         ssize_t moved = pwrite(f->fd, at, size, (off_t)offset);
         if (moved < 0 && errno == EINTR)
             continue;
-        if (moved < 0)
-            return -errno;
+        if (moved < 0) // limits of a file's length and of a user's share are lack of room, too
+            return errno == EFBIG || errno == EDQUOT ? -ENOSPC : -errno;
         at += moved;
         offset += (uint64_t)moved;
         size -= (size_t)moved;

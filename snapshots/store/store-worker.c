@@ -48,13 +48,15 @@ static int purge_some(Store *store)
 static void purge(Store *store)
 {
     int result = purge_some(store);
+    g_mutex_lock(&store->mutex);
+    store->purge_failed = result < 0;
+    g_mutex_unlock(&store->mutex);
     store_retry_waiting(store);
     g_mutex_lock(&store->mutex);
     if (result < 0 && result != -ENOSPC && store->purge.record) {
         // Its map cannot be read: what it had stays used, a check can tell.
         g_warning("snapshot store '%s': the space of node %" G_GUINT64_FORMAT " cannot be freed: "
                   "%s", store->path, store->purge.record->id, g_strerror(-result));
-        store->purge_failed = true;
     }
     g_cond_broadcast(&store->changed);
     g_mutex_unlock(&store->mutex);
@@ -77,11 +79,12 @@ int store_purge_all(Store *store)
 static gpointer worker_thread(gpointer data)
 {
     Store *store = data;
-    int64_t last_commit = g_get_monotonic_time();
+    int64_t last_commit = g_get_monotonic_time(), next_purge = 0;
     g_mutex_lock(&store->mutex);
     for (;;) {
         StoreJob *job = g_queue_pop_head(&store->jobs);
-        bool freeing = !job && !store->closing && !store->purge_failed && store_has_purge(store);
+        bool freeing = !job && !store->closing && g_get_monotonic_time() >= next_purge &&
+                       store_has_purge(store);
         bool old = !job && !freeing && store->dirty && !store->error &&
                    g_get_monotonic_time() - last_commit > COMMIT_INTERVAL;
         if (!job && store->closing)
@@ -102,6 +105,8 @@ static gpointer worker_thread(gpointer data)
         if (!job)
             last_commit = g_get_monotonic_time();
         g_mutex_lock(&store->mutex);
+        if (freeing) // what could not be freed is tried again, but not at once
+            next_purge = store->purge_failed ? last_commit + COMMIT_INTERVAL : 0;
     }
     g_mutex_unlock(&store->mutex);
     return NULL;

@@ -222,7 +222,7 @@ static int settle_placements(StoreRequest *s, int result)
 static bool room_is_coming(Store *store)
 {
     StoreRecord *binned = NULL;
-    if (!store->worker || store->closing)
+    if (!store->worker || store->closing || store->purge_failed)
         return false;
     for (unsigned i = 0; i < store->order->len; i++) {
         StoreRecord *record = store->order->pdata[i];
@@ -269,6 +269,9 @@ static void commit_soon(Store *store, void *data)
 static void write_done(StoreRequest *s)
 {
     Store *store = s->device->store;
+    // Limits of a file's length and of a user's share of the disk are lack of room, too.
+    if (s->result == -EFBIG || s->result == -EDQUOT)
+        s->result = -ENOSPC;
     g_mutex_lock(&store->mutex);
     int result = settle_placements(s, s->result);
     bool had_placements = s->placements && s->placements->len;
@@ -465,6 +468,12 @@ static void drop_plan(StoreRequest *s)
         g_array_set_size(s->placements, 0);
 }
 
+// Writes whose places are not in the map yet: each may need a new path.
+static unsigned waiting_to_publish(Store *store)
+{
+    return (unsigned)g_atomic_int_get(&store->writes_in_flight);
+}
+
 // With the mutex. 0; -EAGAIN: maps must be read; -EBUSY: it waits in the queue; -errno.
 static int plan_write(StoreRequest *s)
 {
@@ -491,7 +500,8 @@ static int plan_write(StoreRequest *s)
     GPtrArray *old = g_steal_pointer(&s->parts);
     result = plan_blocks(&p);
     if (result == 0 && s->placements && s->placements->len)
-        result = store_space_ensure(store, STORE_RESERVE + 2 * store->space.dirty_groups);
+        result = store_space_ensure(store, STORE_RESERVE + 2 * store->space.dirty_groups +
+                                               STORE_MAX_HEIGHT * waiting_to_publish(store));
     if (result < 0)
         settle_placements(s, result);
     if (merge) {

@@ -111,7 +111,7 @@ static void borrowed_close(void *io)
 int store_format_io(StoreIo *io)
 {
     StoreIoOps ops = *io->ops;
-    uint8_t super[STORE_BLOCK];
+    uint8_t super[STORE_BLOCK], ring[STORE_RING_SLOTS * STORE_BLOCK] = { 0 };
     StoreOpen options = { .path = "new store" };
     ops.close = borrowed_close;
     Store *store = new_store((StoreIo){ .ops = &ops, .io = io->io }, &options);
@@ -123,6 +123,8 @@ int store_format_io(StoreIo *io)
     store->next_volume = 1;
     store_super_write(store, super);
     int result = store_space_load(store);
+    if (result == 0) // a commit must find the ring's room when there is no other
+        result = io->ops->write(io->io, STORE_RING << STORE_BLOCK_BITS, ring, sizeof ring);
     if (result == 0)
         result = io->ops->write(io->io, STORE_SUPER_A << STORE_BLOCK_BITS, super, sizeof super);
     if (result == 0)

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -523,6 +525,98 @@ static void test_damaged_map(Fixture *f, gconstpointer data)
     g_assert_cmpuint(report.bad_blocks, ==, 1);
 }
 
+// Writes until there is no room; how many MiB went in.
+static unsigned fill_up(BlockDevice *disk, uint8_t *buffer, unsigned from, int *ret_result)
+{
+    unsigned done = from;
+    for (*ret_result = 0; done < 64; done++) {
+        for (unsigned i = 0; i < 16 && *ret_result == 0; i++)
+            *ret_result = block_write_sync(disk, (uint64_t)done * MIB + i * 65536, buffer, 65536);
+        if (*ret_result < 0)
+            break;
+    }
+    return done - from;
+}
+
+// The file system has 24 MiB. Deleted snapshots are freed when their room is needed, without the guest
+// noticing; when there is nothing left to free it is told, and a delete makes room again.
+static void test_full_within_limit(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    int result;
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    memset(f->buffer, 1, sizeof f->buffer);
+    for (unsigned i = 0; i < 8 * 16; i++)
+        g_assert_cmpint(block_write_sync(disk, i * 65536u, f->buffer, 65536), ==, 0);
+    StoreNodeId one = take(f->store, "One");
+    for (unsigned i = 0; i < 8 * 16; i++)
+        g_assert_cmpint(block_write_sync(disk, i * 65536u, f->buffer, 65536), ==, 0);
+    g_assert_true(store_delete(f->store, one, &error));
+    unsigned more = fill_up(disk, f->buffer, 8, &result);
+    g_assert_cmpint(result, ==, -ENOSPC);
+    g_assert_cmpuint(more, >=, 10); // 24 less 8 of its own; without the bin it were 5
+    g_assert_null(store_node_get(f->store, one, NULL));
+    StoreNodeId two = take(f->store, "Two");
+    g_assert_true(store_rename(f->store, two, "Two, renamed", &error));
+    g_assert_true(store_goto(f->store, two, NULL, NULL, &error));
+    g_assert_cmpint(block_flush_sync(disk), ==, 0);
+    g_assert_cmpint(block_write_sync(disk, 60 * MIB, f->buffer, 65536), ==, -ENOSPC);
+    StoreInfo info;
+    store_info(f->store, &info);
+    g_assert_true(info.full);
+    StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume, true };
+    g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, 0, NULL, 64 * MIB), ==, 0);
+    g_assert_true(store_delete(f->store, two, &error));
+    g_assert_cmpint(block_write_sync(disk, 60 * MIB, f->buffer, 65536), ==, 0);
+    block_close(disk);
+    check(f->store);
+}
+
+static bool write_map(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+// A file system of our own at `folder`, without privileges where the system allows that.
+static bool mount_small(const char *folder)
+{
+    g_autofree char *map = g_strdup_printf("0 %u 1", getuid());
+    if (unshare(CLONE_NEWNS) < 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 || !write_map("/proc/self/uid_map", map)))
+        return false;
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("small", folder, "tmpfs", 0, "size=24m") == 0;
+}
+
+static void test_full(void)
+{
+    Fixture f = { 0 };
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+        g_test_trap_assert_passed();
+        return;
+    }
+    g_autofree char *folder = g_dir_make_tmp("lodge-store-XXXXXX", NULL);
+    if (!mount_small(folder)) {
+        g_printerr("no small file system can be mounted here; user namespaces would do\n");
+        g_rmdir(folder);
+        return;
+    }
+    f.path = g_build_filename(folder, STORE_FILE_NAME, NULL);
+    g_assert_true(store_create(f.path, NULL));
+    f.store = open_store(f.path);
+    g_assert_true(store_volume_add(f.store, "disk0", STORE_DISK, 64 * MIB, NULL, NULL));
+    test_full_within_limit(&f);
+    store_close(f.store);
+    umount2(folder, MNT_DETACH);
+    g_rmdir(folder);
+    g_free(f.path);
+}
+
 #define TEST(name, function)                                                                       \
     g_test_add("/store/" name, Fixture, NULL, set_up, function, tear_down)
 
@@ -548,5 +642,6 @@ int main(int argc, char **argv)
     TEST("refusals", test_refusals);
     TEST("repair", test_repair);
     TEST("damaged-map", test_damaged_map);
+    g_test_add_func("/store/full", test_full);
     return g_test_run();
 }
