@@ -17,8 +17,8 @@
 
 #define BLOCK_MIN 4096u
 #define BLOCK_MAX (64u << 20)
-#define MAP_PAGE  4096u
-#define MAP_PAGES 1024u
+#define MAP_PAGE  512u // map and data begin at whole sectors: no page holds both
+#define MAP_PAGES 8192u
 #define DIRTY_MAX 256u
 
 typedef struct {
@@ -115,7 +115,7 @@ static bool vdi_open(Image *image, ImageScope *scope, const ImageOpen *options, 
     image->state = v;
     if (!check_kind(image, h, error) || !check_layout(image, h, error))
         return false;
-    v->map = image_cache_new(image->file, v->map_offset % MAP_PAGE, MAP_PAGE, MAP_PAGES);
+    v->map = image_cache_new(image->file, 0, MAP_PAGE, MAP_PAGES);
     return true;
 }
 

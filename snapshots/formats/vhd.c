@@ -251,6 +251,10 @@ static int vhd_map(Image *image, uint64_t offset, uint64_t length, ImageMapping 
         return 0;
     }
     uint64_t bitmap = (uint64_t)entry * 512, data = bitmap + v->bitmap_size;
+    uint64_t table_end = v->table_offset + (uint64_t)v->entries * 4;
+    if (bitmap < table_end && data + v->block_size > v->table_offset)
+        return image_trouble(image, "the block at %" G_GUINT64_FORMAT " lies over the table",
+                             offset);
     if (!range_within(bitmap, (uint64_t)v->bitmap_size + v->block_size, v->end))
         return image_trouble(image,
                              "the block at %" G_GUINT64_FORMAT " lies beyond the end of the "

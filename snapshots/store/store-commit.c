@@ -54,8 +54,7 @@ static int settle_trees(Store *store)
 
 static int close_transaction(Store *store, StoreTransaction **ret_transaction)
 {
-    while (store->in_flight[(store->txn + 1) % STORE_TXN_SLOTS])
-        g_cond_wait(&store->changed, &store->mutex);
+    store_data_settle(store, &store->in_flight[(store->txn + 1) % STORE_TXN_SLOTS]);
     int result = settle_trees(store);
     if (result < 0)
         return result;

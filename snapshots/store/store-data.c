@@ -6,14 +6,6 @@
 
 #include <errno.h>
 
-typedef struct {
-    BlockRequest block;
-    StoreRequest *owner;
-    BlockDevice *base;
-    struct iovec *iov; // where not the request's own
-    struct iovec one;
-} StorePart;
-
 static void free_part(gpointer data)
 {
     StorePart *part = data;
@@ -21,16 +13,25 @@ static void free_part(gpointer data)
     g_free(part);
 }
 
+void store_request_drop_parts(StoreRequest *s)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(s->steps); i++) {
+        StoreStep *step = &s->steps[i];
+        if (step->count)
+            g_clear_pointer(&step->first.iov, g_free);
+        g_clear_pointer(&step->more, g_ptr_array_unref);
+        step->count = 0;
+    }
+    s->step = 0;
+}
+
 void store_request_free(StoreRequest *s)
 {
+    store_request_drop_parts(s);
     if (s->content != s->request->iov)
         g_free(s->content);
     g_free(s->head);
     g_free(s->tail);
-    if (s->parts)
-        g_ptr_array_unref(s->parts);
-    if (s->later)
-        g_ptr_array_unref(s->later);
     if (s->placements)
         g_array_unref(s->placements);
     g_free(s);
@@ -41,24 +42,25 @@ void store_request_begin(StoreRequest *s, bool write)
     Store *store = s->device->store;
     s->txn = store->txn;
     s->counted = true;
-    store->in_flight[s->txn % STORE_TXN_SLOTS]++;
+    g_atomic_int_inc(&store->in_flight[s->txn % STORE_TXN_SLOTS]);
     s->counted_write = write;
     if (write)
-        store->writes_in_flight++;
+        g_atomic_int_inc(&store->writes_in_flight);
 }
 
-static void end_counting(StoreRequest *s)
+// With or without the mutex. True: who waits for a zero is to be told.
+static bool end_counting(StoreRequest *s)
 {
     Store *store = s->device->store;
+    bool last = false;
     if (!s->counted)
-        return;
+        return false;
     s->counted = false;
-    bool last = --store->in_flight[s->txn % STORE_TXN_SLOTS] == 0;
     if (s->counted_write)
-        last |= --store->writes_in_flight == 0;
+        last = g_atomic_int_dec_and_test(&store->writes_in_flight);
     s->counted_write = false;
-    if (last)
-        g_cond_broadcast(&store->changed);
+    last |= g_atomic_int_dec_and_test(&store->in_flight[s->txn % STORE_TXN_SLOTS]);
+    return last && g_atomic_int_get(&store->waiters);
 }
 
 void store_request_finish(StoreRequest *s, int result)
@@ -66,9 +68,11 @@ void store_request_finish(StoreRequest *s, int result)
     Store *store = s->device->store;
     StoreDevice *device = s->device;
     BlockRequest *request = s->request;
-    g_mutex_lock(&store->mutex);
-    end_counting(s);
-    g_mutex_unlock(&store->mutex);
+    if (end_counting(s)) {
+        g_mutex_lock(&store->mutex);
+        g_cond_broadcast(&store->changed);
+        g_mutex_unlock(&store->mutex);
+    }
     // In a submit nothing may be told: the I/O thread does it.
     bool from_submit = !s->may_block && !s->next_step && store->io.threaded;
     store_request_free(s);
@@ -80,10 +84,11 @@ void store_request_finish(StoreRequest *s, int result)
 
 void store_request_defer(StoreRequest *s)
 {
-    end_counting(s);
+    if (end_counting(s))
+        g_cond_broadcast(&s->device->store->changed);
     if (s->placements)
         g_array_set_size(s->placements, 0);
-    g_clear_pointer(&s->parts, g_ptr_array_unref);
+    store_request_drop_parts(s);
     s->next_step = NULL;
     s->result = 0;
     g_queue_push_tail_link(&s->device->store->waiting, &s->link);
@@ -125,20 +130,24 @@ static int slice_iov(const struct iovec *iov, int count, uint64_t skip, uint64_t
 static void part_complete(BlockRequest *block, int result)
 {
     StoreRequest *s = ((StorePart *)block->opaque)->owner;
-    Store *store = s->device->store;
-    g_mutex_lock(&store->mutex);
     if (result < 0)
-        s->result = result;
-    bool last = --s->pending == 0;
-    g_mutex_unlock(&store->mutex);
-    if (last)
+        g_atomic_int_set(&s->result, result);
+    if (g_atomic_int_dec_and_test(&s->pending))
         s->next_step(s);
 }
 
 static StorePart *new_part(StoreRequest *s, BlockOperation operation, BlockDevice *base,
                            uint64_t offset, uint64_t length)
 {
-    StorePart *part = g_new0(StorePart, 1);
+    StoreStep *step = &s->steps[s->step];
+    StorePart *part = &step->first;
+    if (step->count++) {
+        part = g_new(StorePart, 1);
+        if (!step->more)
+            step->more = g_ptr_array_new_with_free_func(free_part);
+        g_ptr_array_add(step->more, part);
+    }
+    memset(part, 0, sizeof *part);
     part->owner = s;
     part->base = base;
     part->block.operation = operation;
@@ -146,9 +155,6 @@ static StorePart *new_part(StoreRequest *s, BlockOperation operation, BlockDevic
     part->block.length = length;
     part->block.complete = part_complete;
     part->block.opaque = part;
-    if (!s->parts)
-        s->parts = g_ptr_array_new_with_free_func(free_part);
-    g_ptr_array_add(s->parts, part);
     return part;
 }
 
@@ -191,22 +197,19 @@ void store_request_add_flush(StoreRequest *s)
     new_part(s, BLOCK_FLUSH, NULL, 0, 0);
 }
 
-void store_request_go(StoreRequest *s, void (*next_step)(StoreRequest *s))
+void store_request_go(StoreRequest *s, unsigned step, void (*next_step)(StoreRequest *s))
 {
     Store *store = s->device->store;
-    g_autoptr(GPtrArray) parts = g_steal_pointer(&s->parts);
-    if (!parts || parts->len == 0) {
+    unsigned count = s->steps[step].count;
+    if (count == 0) {
         next_step(s);
         return;
     }
-    // The last completion may free s: nothing of it is touched after the last submission.
-    GPtrArray *kept = g_ptr_array_ref(parts);
-    unsigned count = parts->len;
-    s->parts = kept;
     s->next_step = next_step;
-    s->pending = count;
+    g_atomic_int_set(&s->pending, count);
+    // The last completion may free s: nothing of it is touched after the last submission.
     for (unsigned i = 0; i < count; i++) {
-        StorePart *part = parts->pdata[i];
+        StorePart *part = i ? s->steps[step].more->pdata[i - 1] : &s->steps[step].first;
         if (part->base)
             block_submit(part->base, &part->block);
         else
@@ -267,8 +270,6 @@ static int plan_read(StoreRequest *s, const StoreSlot *slot)
                 (kind == ENTRY_DATA && entry_block(entry) != entry_block(first) + n + 1))
                 break;
         }
-        if (kind == ENTRY_DATA && !store_space_is_data(store, entry_block(first), 1))
-            return -EBADMSG;
         if (kind == ENTRY_DATA)
             store_request_add(s, BLOCK_READ, NULL,
                               (entry_block(first) << STORE_BLOCK_BITS) + (at & (STORE_BLOCK - 1)),
@@ -297,10 +298,10 @@ static void read_request(StoreRequest *s)
         store_request_begin(s, false);
     g_mutex_unlock(&store->mutex);
     if (result == 0) {
-        store_request_go(s, read_done);
+        store_request_go(s, 0, read_done);
         return;
     }
-    g_clear_pointer(&s->parts, g_ptr_array_unref);
+    store_request_drop_parts(s);
     if (result == -EAGAIN)
         store_request_to_worker(s);
     else
@@ -329,7 +330,13 @@ static void run_request(StoreRequest *s)
 
 void store_data_submit(StoreDevice *device, BlockRequest *request)
 {
-    StoreRequest *s = g_new0(StoreRequest, 1);
+    // The parts are set as they are added.
+    StoreRequest *s = g_new(StoreRequest, 1);
+    memset(s, 0, offsetof(StoreRequest, steps));
+    s->steps[0].count = s->steps[1].count = 0;
+    s->steps[0].more = s->steps[1].more = NULL;
+    s->step = 0;
+    s->placements = NULL;
     s->link.data = s;
     s->device = device;
     s->request = request;
@@ -352,11 +359,18 @@ void store_retry_waiting(Store *store)
     }
 }
 
+void store_data_settle(Store *store, const gint *count)
+{
+    g_atomic_int_inc(&store->waiters);
+    while (g_atomic_int_get(count))
+        g_cond_wait(&store->changed, &store->mutex);
+    g_atomic_int_add(&store->waiters, -1);
+}
+
 void store_data_hold(Store *store)
 {
     store->hold++;
-    while (store->writes_in_flight)
-        g_cond_wait(&store->changed, &store->mutex);
+    store_data_settle(store, &store->writes_in_flight);
 }
 
 void store_data_resume(Store *store)

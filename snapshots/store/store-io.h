@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     const StoreIoOps *ops;
     void *io;
+    bool unchecked; // for fuzzing: every checksum is taken for right
     bool threaded; // requests complete on other threads; else the store has no worker either
 } StoreIo;
 

@@ -21,13 +21,16 @@ typedef enum { TREE_MAP, TREE_NODES, TREE_VOLUMES, TREE_SPACE } StoreTreeClass;
 
 // A metadata block in memory.
 typedef struct StoreBlock {
-    GList link;    // in StoreCache.clean (recent last) or .dirty
-    uint64_t phys; // its place in the file
-    uint64_t txn;  // the transaction that writes it; 0: was read
-    bool dirty;    // the open transaction will write it
-    bool sealed;   // dirty, but shared already: not to be changed
+    struct StoreBlock *next; // in its bucket of StoreCache
+    uint64_t phys;           // its place in the file
     uint8_t level;
     uint8_t tree_class;
+    bool recent; // used since it was looked at for eviction
+    bool dirty;  // the open transaction will write it
+    bool sealed; // dirty, but shared already: not to be changed
+    bool plain;
+    uint64_t txn;  // the transaction that writes it; 0: was read
+    GList link;    // in StoreCache.clean or .dirty
     // While dirty: where its checksum belongs.
     struct StoreBlock *parent;
     unsigned index;
@@ -40,8 +43,11 @@ typedef struct StoreBlock {
 } StoreBlock;
 
 typedef struct {
-    GHashTable *blocks; // phys -> StoreBlock
+    StoreBlock **buckets; // by phys
     GQueue clean, dirty;
+    GPtrArray *arenas;    // large pages that blocks are taken from
+    StoreBlock *unused;   // of them, linked through `next`
+    unsigned plain;       // blocks that came from malloc
     unsigned limit; // blocks kept beyond the dirty ones
 } StoreCache;
 
@@ -176,8 +182,10 @@ struct Store {
 
     // Requests (store-data.c).
     unsigned hold;         // writes wait while > 0
-    unsigned writes_in_flight;
-    uint64_t in_flight[STORE_TXN_SLOTS];
+    // Raised with the mutex, lowered without; who waits for a zero raises `waiters` first.
+    gint writes_in_flight;
+    gint in_flight[STORE_TXN_SLOTS];
+    gint waiters;
     GQueue waiting;        // StoreRequest
     GQueue flushes;        // StoreRequest
     bool flush_queued, commit_queued; // the worker knows
@@ -349,6 +357,22 @@ typedef struct {
     uint64_t count;
 } StorePlacement;
 
+// A transfer to or from the file or a base image.
+typedef struct {
+    BlockRequest block;
+    struct StoreRequest *owner;
+    BlockDevice *base;
+    struct iovec *iov; // where `one` does not do
+    struct iovec one;
+} StorePart;
+
+// What is submitted together. Most requests have one part.
+typedef struct {
+    StorePart first;
+    GPtrArray *more; // StorePart, or NULL
+    unsigned count;
+} StoreStep;
+
 typedef struct StoreRequest {
     GList link; // in Store.waiting
     StoreDevice *device;
@@ -364,8 +388,8 @@ typedef struct StoreRequest {
     int content_count;
     uint64_t content_start; // byte of the volume
     uint8_t *head, *tail;   // those blocks
-    GPtrArray *parts;       // StorePart, to be submitted together
-    GPtrArray *later;       // those of the second step
+    StoreStep steps[2];
+    unsigned step;          // that parts are added to
     GArray *placements;     // StorePlacement
 } StoreRequest;
 
@@ -373,6 +397,8 @@ void store_data_submit(StoreDevice *device, BlockRequest *request);
 // Writes in flight complete, new ones wait until store_data_resume. With the mutex (let go while
 // waiting).
 void store_data_hold(Store *store);
+// Waits until a count of requests in flight is zero. With the mutex, let go meanwhile.
+void store_data_settle(Store *store, const gint *count);
 void store_data_resume(Store *store); // with the mutex; let go meanwhile
 // Synchronous, for blobs and clones. Without the mutex. 0 or -errno.
 int store_data_sync(StoreDevice *device, BlockOperation operation, uint64_t offset, void *buffer,
@@ -391,8 +417,9 @@ void store_request_add(StoreRequest *s, BlockOperation operation, BlockDevice *b
 void store_request_add_block(StoreRequest *s, uint64_t entry, uint64_t vblock, BlockDevice *base,
                              uint64_t base_limit, uint8_t *buffer);
 void store_request_add_flush(StoreRequest *s);
-// Submits the parts; then next_step, on whatever thread the last one completes.
-void store_request_go(StoreRequest *s, void (*next_step)(StoreRequest *s));
+// Submits a step's parts; then next_step, on whatever thread the last one completes.
+void store_request_go(StoreRequest *s, unsigned step, void (*next_step)(StoreRequest *s));
+void store_request_drop_parts(StoreRequest *s);
 void store_retry_waiting(Store *store);
 // The base image under a slot and the bytes of it that show, or NULL.
 BlockDevice *store_slot_base(Store *store, const StoreSlot *slot, uint64_t *ret_limit);

@@ -380,8 +380,25 @@ int store_space_new_meta(Store *store, uint64_t *ret_phys)
     return 0;
 }
 
+// A map that frees what is not its own is damaged: nothing more is written then.
+static bool may_free(Store *store, uint64_t phys, uint64_t count, bool meta)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (store_space_used(store, phys + i) && store_space_is_meta(store, phys + i) == meta)
+            continue;
+        if (!store->error)
+            g_warning("snapshot store '%s': a map frees block %" G_GUINT64_FORMAT ", which is not "
+                      "its own: run a check", store->path, phys + i);
+        store->error = -EBADMSG;
+        return false;
+    }
+    return true;
+}
+
 void store_space_free_meta(Store *store, uint64_t phys)
 {
+    if (!may_free(store, phys, 1, true))
+        return;
     store_cache_drop(store, phys);
     set_used(store, phys, 1, false);
     store->space.meta_used--;
@@ -540,6 +557,8 @@ void store_space_give_back(Store *store, uint64_t phys, uint64_t count)
 
 void store_space_free(Store *store, uint64_t phys, uint64_t count)
 {
+    if (!may_free(store, phys, count, false))
+        return;
     set_used(store, phys, count, false);
     store->space.data_used -= count;
     add_free(store, phys, count, true);
@@ -574,7 +593,7 @@ static uint64_t settled(const Store *store)
 {
     uint64_t oldest = store->txn >= STORE_TXN_SLOTS ? store->txn - STORE_TXN_SLOTS + 1 : 0;
     for (uint64_t txn = oldest; txn <= store->durable; txn++) {
-        if (store->in_flight[txn % STORE_TXN_SLOTS])
+        if (g_atomic_int_get(&store->in_flight[txn % STORE_TXN_SLOTS]))
             return txn - 1;
     }
     return store->durable;

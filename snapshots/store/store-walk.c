@@ -25,6 +25,7 @@ typedef struct {
     uint64_t bytes;  // counted
     uint64_t data;   // of them
     unsigned budget; // map blocks
+    uint64_t looked; // map blocks in all, for a map that leads in circles
     bool stop;
 } Walk;
 
@@ -37,6 +38,9 @@ static int get_block(Walk *w, StorePointer p, unsigned level, StoreBlock **ret_b
 {
     if (w->budget)
         w->budget--;
+    // A record's own map has no block twice; neighbours are few.
+    if (w->looked++ > 64 * (w->store->space.meta_used + 64))
+        return -EBADMSG;
     return store_cache_get(w->store, p, level, TREE_MAP, false, ret_block);
 }
 

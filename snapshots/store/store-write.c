@@ -16,7 +16,7 @@ typedef struct {
     BlockDevice *base;
     uint64_t limit; // bytes below which a hole shows the base
     uint64_t first, last; // blocks
-    GArray *entries;      // uint64_t, of first .. last
+    uint64_t *entries;    // of first .. last
 } Plan;
 
 static gpointer key_of(const StoreRequest *s, uint64_t vblock)
@@ -49,7 +49,7 @@ static bool is_allocating(const StoreRequest *s, uint64_t first, uint64_t last)
 
 static uint64_t entry_of(const Plan *p, uint64_t vblock)
 {
-    return g_array_index(p->entries, uint64_t, vblock - p->first);
+    return p->entries[vblock - p->first];
 }
 
 static bool writes_in_place(const Plan *p, uint64_t vblock)
@@ -63,11 +63,10 @@ static int read_entries(Plan *p)
 {
     Store *store = p->s->device->store;
     for (uint64_t vblock = p->first; vblock <= p->last; vblock++) {
-        uint64_t entry;
-        int result = store_map_entry(store, &p->slot->tree, 0, vblock, !p->s->may_block, &entry);
+        int result = store_map_entry(store, &p->slot->tree, 0, vblock, !p->s->may_block,
+                                     &p->entries[vblock - p->first]);
         if (result < 0)
             return result;
-        g_array_append_val(p->entries, entry);
     }
     return 0;
 }
@@ -424,9 +423,7 @@ static void merge_and_write(StoreRequest *s)
         uint64_t inside = end & (STORE_BLOCK - 1);
         copy_iov(request, request->length - inside, inside, s->tail);
     }
-    g_clear_pointer(&s->parts, g_ptr_array_unref);
-    s->parts = g_steal_pointer(&s->later);
-    store_request_go(s, write_done);
+    store_request_go(s, 1, write_done);
 }
 
 // Old bytes for ends that are written in part and not in place.
@@ -455,8 +452,7 @@ static bool plan_ends(Plan *p)
 
 static void drop_plan(StoreRequest *s)
 {
-    g_clear_pointer(&s->parts, g_ptr_array_unref);
-    g_clear_pointer(&s->later, g_ptr_array_unref);
+    store_request_drop_parts(s);
     g_clear_pointer(&s->head, g_free);
     g_clear_pointer(&s->tail, g_free);
     if (s->content != s->request->iov)
@@ -491,23 +487,19 @@ static int plan_write(StoreRequest *s)
         return -EBUSY;
     }
     p.base = store_slot_base(store, slot, &p.limit);
-    g_autoptr(GArray) entries = p.entries = g_array_sized_new(FALSE, FALSE, sizeof(uint64_t),
-                                                              (unsigned)(p.last - p.first + 1));
+    uint64_t few[16], count = p.last - p.first + 1;
+    g_autofree uint64_t *many = count > G_N_ELEMENTS(few) ? g_new(uint64_t, count) : NULL;
+    p.entries = many ? many : few;
     int result = read_entries(&p);
     if (result < 0)
         return result;
-    bool merge = plan_ends(&p);
-    GPtrArray *old = g_steal_pointer(&s->parts);
+    s->step = plan_ends(&p) ? 1 : 0;
     result = plan_blocks(&p);
     if (result == 0 && s->placements && s->placements->len)
         result = store_space_ensure(store, STORE_RESERVE + 2 * store->space.dirty_groups +
                                                STORE_MAX_HEIGHT * waiting_to_publish(store));
     if (result < 0)
         settle_placements(s, result);
-    if (merge) {
-        s->later = g_steal_pointer(&s->parts);
-        s->parts = old;
-    }
     return result;
 }
 
@@ -524,7 +516,7 @@ void store_write(StoreRequest *s)
         waits = is_put_off(s, result);
     g_mutex_unlock(&store->mutex);
     if (result == 0)
-        store_request_go(s, s->head || s->tail ? merge_and_write : write_done);
+        store_request_go(s, 0, s->step ? merge_and_write : write_done);
     else if (result == -EAGAIN)
         store_request_to_worker(s);
     else if (!waits)
@@ -633,5 +625,5 @@ void store_flush(StoreRequest *s)
         return;
     }
     store_request_add_flush(s);
-    store_request_go(s, flush_done);
+    store_request_go(s, 0, flush_done);
 }

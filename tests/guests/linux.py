@@ -75,12 +75,13 @@ def iso(tap, lodgectl, demo, engine):
 
 def devices(tap, lodgectl, demo, engine):
     with tempfile.TemporaryDirectory() as folder:
-        disks = []
-        for name in ("virtio", "ide"):
-            path = os.path.join(folder, name + ".img")
-            with open(path, "wb") as image:
-                image.truncate(16 << 20)
-            disks.append(path)
+        empty = os.path.join(folder, "empty.raw")
+        with open(empty, "wb") as image:
+            image.truncate(16 << 20)
+        disks = [os.path.join(folder, name) for name in ("virtio.qcow2", "ide.vdi")]
+        for path in disks:
+            subprocess.run([lodgectl, "disk", "convert", empty, path], check=True,
+                           stderr=subprocess.DEVNULL)
         status, out, err = run(
             lodgectl, *kernel(demo, f"fetch=http://10.0.2.2:{serve()}/page disktest poweroff"),
             "--memory", "256M", "--engine", engine, "--net", "nat",
@@ -93,7 +94,15 @@ def devices(tap, lodgectl, demo, engine):
                   "it fetches a page from the host's loopback through NAT", detail)
         tap.check("DISK /dev/vda ok" in out, "a virtio disk keeps what is written", detail)
         tap.check("DISK /dev/sda ok" in out, "an IDE disk keeps what is written", detail)
-        sums = {hashlib.sha256(open(d, "rb").read(2 << 20)).hexdigest() for d in disks}
+        sums = set()
+        for path in disks:
+            subprocess.run([lodgectl, "disk", "convert", path, path + ".raw"],
+                           stderr=subprocess.DEVNULL)
+            sums.add(hashlib.sha256(open(path + ".raw", "rb").read(2 << 20)).hexdigest())
+            check = subprocess.run([lodgectl, "disk", "check", path], capture_output=True,
+                                   text=True)
+            tap.check(check.returncode == 0, f"{os.path.basename(path)} is sound",
+                      check.stdout + check.stderr)
         tap.check(len(sums) == 1, "both images hold the same bytes on the host")
 
 

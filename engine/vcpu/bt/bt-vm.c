@@ -44,6 +44,9 @@ static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask)
     // In this order: a decoder that sees the new generation sets its bits after they were cleared.
     __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&vm->tlb_lock);
+    vm->written_page[vm->written_count++ % BT_WRITTEN_PAGES] = page;
+    pthread_mutex_unlock(&vm->tlb_lock);
     return true;
 }
 

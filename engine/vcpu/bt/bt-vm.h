@@ -20,6 +20,7 @@
 #include <pthread.h>
 
 #define BT_MAX_CPUS 255
+#define BT_WRITTEN_PAGES 64
 
 struct BtVm {
     BackendVmConfig config;
@@ -33,6 +34,9 @@ struct BtVm {
     uint8_t *regions_plain;    // per 2 MiB: see bt_vm_region_is_plain; tlb_lock
     uint32_t code_protections; // bt-range.c: moves on when a page gets to hold code. Atomic
     uint16_t *write_hints;     // two per page (sparse mapping): see bt_vm_write_hint
+    // The last pages whose generation moved on, by number, and how many there were; tlb_lock.
+    uint64_t written_page[BT_WRITTEN_PAGES];
+    uint64_t written_count;
     pthread_mutex_t atomic_lock; // split or MMIO locked instructions
     pthread_mutex_t tlb_lock;    // cpu[]; one bt_vm_protect_page at a time
     GuestMemoryListener listener; // bt-vm.c

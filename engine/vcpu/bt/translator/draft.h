@@ -84,6 +84,10 @@ typedef struct {
     uint32_t first_site;
     const BtDecoders *decoders;
     enum { BT_FLAGS_NATIVE, BT_FLAGS_SAVED } flags; // emit-flags.c
+    // The one of R12-R15 that is in T3 as well as in BtCpu.gpr (HOST_NONE: none): here, and at the
+    // present instruction's beginning. Only emitters that say so (hold) may make or use it.
+    uint8_t held, held_before;
+    bool hold;
     uint8_t open;         // classes that are open here (residency.c)
     BtX87Last x87_last;
 } BtDraft;
@@ -114,6 +118,9 @@ static inline unsigned bt_host_of(unsigned guest)
 {
     return guest == 4 ? HOST_GUEST_RSP : guest >= 12 ? HOST_NONE : guest;
 }
+
+// Puts a guest register of R12-R15 into T3 and notes that it is there.
+void bt_emit_hold(BtDraft *d, unsigned guest); // emit-copy.c
 
 #define BT_GPR_AT(guest) HOST_CPU_AT(offsetof(BtCpu, gpr) + 8 * (size_t)(guest))
 

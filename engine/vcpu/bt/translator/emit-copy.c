@@ -268,16 +268,53 @@ static void emit_instruction(HostCode *c, const BtGuestInsn *g, const Operands *
                    insn->length - insn->raw.imm[0].offset);
 }
 
-// Gives demoted registers a scratch register each; false where there are too few.
-static void assign_scratch(BtDraft *d, Operands *o, bool t1_busy)
+void bt_emit_hold(BtDraft *d, unsigned guest)
 {
-    HostCode *c = &d->code;
-    Field *fields[] = { &o->reg, &o->rm, &o->vvvv, &o->opcode };
+    if (d->held != guest)
+        host_load(&d->code, 8, HOST_T3, BT_GPR_AT(guest));
+    d->held = (uint8_t)guest;
+}
+
+static bool is_demoted(const Field *field)
+{
+    return field->present && field->host == HOST_NONE;
+}
+
+// Gives all fields of one demoted register its scratch register.
+static void assign_guest(BtDraft *d, Field *const *fields, unsigned guest, bool *used)
+{
+    bool loads = false;
+    for (unsigned i = 0; i < 4; i++)
+        loads |= is_demoted(fields[i]) && fields[i]->guest == guest && fields[i]->loads;
+    unsigned host = HOST_T3;
+    if (d->held != guest && used[HOST_T3])
+        host = used[HOST_T1] ? HOST_T2 : HOST_T1;
+    if (host == HOST_T3) {
+        if (loads)
+            bt_emit_hold(d, guest);
+        d->held = (uint8_t)guest;
+    } else if (loads) {
+        host_load(&d->code, 8, host, BT_GPR_AT(guest));
+    }
+    used[host] = true;
+    for (unsigned i = 0; i < 4; i++) {
+        if (is_demoted(fields[i]) && fields[i]->guest == guest)
+            fields[i]->host = (uint8_t)host;
+    }
+}
+
+// Gives demoted registers a scratch register each: T3 to the one that it holds already, or to one
+// that is written.
+static void assign_scratch(BtDraft *d, Operands *o)
+{
+    Field *const fields[] = { &o->reg, &o->rm, &o->vvvv, &o->opcode };
     unsigned wanted = 0;
     for (unsigned i = 0; i < 4; i++)
-        wanted += fields[i]->present && fields[i]->host == HOST_NONE;
-    if (o->memory && t1_busy && wanted > 1) { // one register for the address
-        host_lea(c, 8, HOST_T1, o->at);
+        wanted += is_demoted(fields[i]);
+    if (!wanted)
+        return;
+    if (o->memory && wanted > 1) { // one register for the address
+        host_lea(&d->code, 8, HOST_T1, o->at);
         o->at = host_based(HOST_T1, 0);
     }
     bool used[16] = { false };
@@ -287,23 +324,16 @@ static void assign_scratch(BtDraft *d, Operands *o, bool t1_busy)
             used[o->at.index] = true;
     }
     for (unsigned i = 0; i < 4; i++) {
-        Field *field = fields[i];
-        if (!field->present || field->host != HOST_NONE)
-            continue;
-        unsigned host = 0;
-        for (unsigned k = 0; k < i; k++) { // XOR r12, r12 and the like: the same one
-            if (fields[k]->present && fields[k]->guest == field->guest && !fields[k]->high)
-                host = fields[k]->host;
-        }
-        if (!host) {
-            host = !used[HOST_T3] ? HOST_T3 : !used[HOST_T1] ? HOST_T1 : HOST_T2;
-            if (field->loads)
-                host_load(c, 8, host, BT_GPR_AT(field->guest));
-        } else if (field->loads) {
-            host_load(c, 8, host, BT_GPR_AT(field->guest));
-        }
-        used[host] = true;
-        field->host = (uint8_t)host;
+        if (is_demoted(fields[i]) && fields[i]->guest == d->held)
+            assign_guest(d, fields, fields[i]->guest, used);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        if (is_demoted(fields[i]) && fields[i]->stores)
+            assign_guest(d, fields, fields[i]->guest, used);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        if (is_demoted(fields[i]))
+            assign_guest(d, fields, fields[i]->guest, used);
     }
 }
 
@@ -332,7 +362,7 @@ static bool emit_lea(BtDraft *d)
     if (demoted)
         to = HOST_T3;
     if (demoted && size == 2)
-        host_load(c, 8, to, BT_GPR_AT(guest));
+        bt_emit_hold(d, guest);
     if (insn->address_width == 32 && size == 8)
         size = 4; // the address is cut, the register zero-extended
     if (address.rip_relative) {
@@ -345,22 +375,28 @@ static bool emit_lea(BtDraft *d)
                          .displacement = (int32_t)address.displacement };
         if (address.base != BT_REG_ZERO) {
             m.base = (uint8_t)bt_host_of(address.base);
-            if (m.base == HOST_NONE) {
+            if (m.base == HOST_NONE && d->held == address.base) {
+                m.base = HOST_T3;
+            } else if (m.base == HOST_NONE) {
                 host_load(c, 8, HOST_T1, BT_GPR_AT(address.base));
                 m.base = HOST_T1;
             }
         }
         if (address.index != BT_REG_ZERO) {
             m.index = (uint8_t)bt_host_of(address.index);
-            if (m.index == HOST_NONE) {
+            if (m.index == HOST_NONE && d->held == address.index) {
+                m.index = HOST_T3;
+            } else if (m.index == HOST_NONE) {
                 host_load(c, 8, HOST_T2, BT_GPR_AT(address.index));
                 m.index = HOST_T2;
             }
         }
         host_lea(c, size, to, m);
     }
-    if (demoted)
+    if (demoted) {
         host_store(c, 8, BT_GPR_AT(guest), to);
+        d->held = (uint8_t)guest;
+    }
     return true;
 }
 
@@ -379,6 +415,16 @@ static bool is_nothing(ZydisMnemonic mnemonic)
     default:
         return false;
     }
+}
+
+static void end_flags(BtDraft *d, const Operands *o)
+{
+    if (d->flags == BT_FLAGS_NATIVE || !bt_flags_wanted_native(bt_draft_insn(d)))
+        return;
+    bool t1_free = o->at.base != HOST_T1;
+    if (!t1_free)
+        d->held = HOST_NONE;
+    bt_emit_flags_end(d, t1_free ? HOST_T1 : HOST_T3);
 }
 
 bool bt_emit_copy(BtDraft *d)
@@ -401,8 +447,10 @@ bool bt_emit_copy(BtDraft *d)
     HostCode *c = &d->code;
     if (o.memory) {
         bt_emit_flags_begin(d);
+        d->hold = true;
         bt_emit_access(d, &access, &o.at);
-        bt_emit_flags_end(d, HOST_T3);
+        d->hold = false;
+        end_flags(d, &o);
     }
     Field *byte[2] = { NULL, NULL }; // high bytes that REX hides
     if (needs_rex(&o)) {
@@ -417,7 +465,7 @@ bool bt_emit_copy(BtDraft *d)
         host_lea(c, 8, HOST_T1, o.at);
         o.at = host_based(HOST_T1, 0);
     }
-    assign_scratch(d, &o, true);
+    assign_scratch(d, &o);
     for (unsigned i = 0; i < 2; i++) {
         if (byte[i]) {
             emit_swap(c, byte[i]);

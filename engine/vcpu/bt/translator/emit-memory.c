@@ -54,7 +54,7 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
         .unit = d->unit_index, .rip = g->rip, .retry = bt_draft_offset(d, g->start),
         .before = (uint16_t)d->at, .size = (uint16_t)size,
         .flags = (uint8_t)(flags | (d->flags == BT_FLAGS_SAVED ? BT_SITE_FLAGS_KEPT : 0)),
-        .open = d->open,
+        .open = d->open, .held_before = d->held_before, .held_after = HOST_NONE,
         .alignment = g->alignment,
     };
     d->site_insn[index - d->first_site] = (uint16_t)d->at;
@@ -78,14 +78,18 @@ static void emit_linear(BtDraft *d, const BtAccess *a)
                          .displacement = (int32_t)a->displacement };
         if (a->base != BT_REG_ZERO) {
             m.base = (uint8_t)bt_host_of(a->base);
-            if (m.base == HOST_NONE) {
+            if (m.base == HOST_NONE && d->hold && d->held == a->base) {
+                m.base = HOST_T3;
+            } else if (m.base == HOST_NONE) {
                 host_load(c, 8, HOST_T1, BT_GPR_AT(a->base));
                 m.base = HOST_T1;
             }
         }
         if (a->index != BT_REG_ZERO) {
             m.index = (uint8_t)bt_host_of(a->index);
-            if (m.index == HOST_NONE) {
+            if (m.index == HOST_NONE && d->hold && d->held == a->index) {
+                m.index = HOST_T3;
+            } else if (m.index == HOST_NONE) {
                 host_load(c, 8, HOST_T2, BT_GPR_AT(a->index));
                 m.index = HOST_T2;
             }
@@ -211,10 +215,15 @@ void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
 {
     HostCode *c = &d->code;
     unsigned base = a->base == BT_REG_ZERO ? HOST_NONE : bt_host_of(a->base);
-    bool simple = base != HOST_NONE && a->index == BT_REG_ZERO && bt_draft_long(d) &&
+    bool may_hold = d->hold && a->base != BT_REG_ZERO; // then T3 may be the base
+    bool simple = (base != HOST_NONE || may_hold) && a->index == BT_REG_ZERO && bt_draft_long(d) &&
                   a->address_size == 8 && a->segment != VCPU_FS && a->segment != VCPU_GS;
     unsigned slot = wants_range(d, a) ? d->t->ranges++ : 0;
     if (simple) {
+        if (base == HOST_NONE) {
+            bt_emit_hold(d, a->base);
+            base = HOST_T3;
+        }
         HostMemory address = host_based(base, (int32_t)a->displacement);
         unsigned linear = slot ? HOST_T2 : HOST_T1;
         if (address.displacement)
@@ -236,6 +245,7 @@ void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
         emit_range_check(d, a, slot, NULL);
     } else {
         host_move(c, HOST_T3, HOST_T1);
+        d->held = HOST_NONE;
         emit_tlb_check(d, a, HOST_T3, NULL);
     }
     *ret_memory = host_indexed(HOST_T1, HOST_T2, 0);

@@ -44,6 +44,7 @@ static bool emit_push(BtDraft *d)
     if (memory) {
         bt_emit_access(d, &source, &at);
         host_load(c, size, HOST_T3, at);
+        d->held = HOST_NONE;
     }
     BtAccess access = stack_access(d, VCPU_RSP, -(int)size, size, true);
     bt_emit_access(d, &access, &at);
@@ -54,7 +55,7 @@ static bool emit_push(BtDraft *d)
         unsigned from = bt_host_of((unsigned)guest);
         if (from == HOST_NONE) {
             from = HOST_T3;
-            host_load(c, 8, from, BT_GPR_AT(guest));
+            bt_emit_hold(d, (unsigned)guest);
         }
         host_store(c, size, at, from);
     } else {
@@ -84,6 +85,7 @@ static bool emit_pop(BtDraft *d)
     if (to == HOST_NONE) {
         host_load(c, size, HOST_T3, at);
         host_store(c, size == 2 ? 2 : 8, BT_GPR_AT(guest), HOST_T3);
+        d->held = size == 2 ? HOST_NONE : (uint8_t)guest;
     } else {
         host_load(c, size, to, at);
     }
@@ -104,6 +106,7 @@ static bool emit_leave(BtDraft *d)
     bt_emit_access(d, &access, &at);
     bt_emit_flags_end(d, HOST_T3);
     host_load(c, size, HOST_T3, at);
+    d->held = HOST_NONE;
     host_lea(c, size, HOST_GUEST_RSP, host_based(HOST_RBP, (int)size));
     host_op_registers(c, size, 0x89, HOST_T3, HOST_RBP);
     return true;

@@ -65,6 +65,7 @@ void bt_emit_call_out(BtDraft *d)
         return;
     }
     d->open = 0; // the instruction may change what is
+    d->held = HOST_NONE;
     call_out->rest = d->count - d->at - 1;
     host_load_constant(c, HOST_T1, (uintptr_t)call_out);
     host_reach(host_call(c), d->t->writable + d->t->call_out);
@@ -202,23 +203,42 @@ static bool emit_inline(BtDraft *d)
         return false;
     if (g->memory == 0xff && bt_flags_wanted_native(g))
         bt_emit_flags_native(d, HOST_T1);
-    return bt_emit_copy(d) || bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_stack(d) ||
-           bt_emit_branch(d);
+    if (bt_emit_copy(d) || bt_emit_stack(d))
+        return true;
+    // The others use T3 for what they like, but a conditional branch, which uses nothing.
+    uint64_t target;
+    uint8_t held = bt_branch_flow(d, g, &target) == BT_FLOW_CONDITIONAL ? d->held : HOST_NONE;
+    d->held = HOST_NONE;
+    bool done = bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_branch(d);
+    d->held = done ? held : HOST_NONE;
+    return done;
+}
+
+// Before the unit can be left other than by a site.
+static void settle(BtDraft *d)
+{
+    if (d->x87_last.present)
+        d->held = HOST_NONE;
+    bt_emit_settle_x87(d);
 }
 
 static void emit_insn(BtDraft *d)
 {
     BtGuestInsn *g = bt_draft_insn(d);
     if (!bt_runs_inline(g))
-        bt_emit_settle_x87(d);
+        settle(d);
     g->start = d->code.at;
+    d->held_before = d->held;
+    uint32_t sites = d->t->sites;
     if (emit_inline(d)) {
         if (g->changes_flags)
             d->flags = BT_FLAGS_NATIVE;
-        return;
+    } else {
+        settle(d);
+        bt_emit_call_out(d);
     }
-    bt_emit_settle_x87(d);
-    bt_emit_call_out(d);
+    for (uint32_t i = sites; i < d->t->sites; i++)
+        d->t->site[i].held_after = d->held;
 }
 
 bool bt_emit_unit(BtDraft *d)
@@ -228,6 +248,8 @@ bool bt_emit_unit(BtDraft *d)
     d->open = 0;
     d->x87_last = (BtX87Last){ .present = false };
     d->flags = BT_FLAGS_NATIVE;
+    d->held = HOST_NONE;
+    d->hold = false;
     d->unit->saved = bt_draft_offset(d, c->at);
     if (d->insn[0].flags_live)
         bt_emit_flags_restore(c, HOST_T1);
@@ -242,7 +264,7 @@ bool bt_emit_unit(BtDraft *d)
     d->at = d->count - 1;
     uint64_t target;
     BtFlow flow = bt_branch_flow(d, last, &target);
-    bt_emit_settle_x87(d);
+    settle(d);
     if (flow == BT_FLOW_NEXT || flow == BT_FLOW_CONDITIONAL)
         bt_emit_link(d, bt_draft_next_rip(d, last));
     for (uint32_t i = d->first_site; i < t->sites; i++) {

@@ -138,6 +138,12 @@ static bool may_refill(BtTranslator *t, uint64_t instructions)
     return t->refills++ < 2;
 }
 
+// For the thunk: what T3 is to hold.
+static void hold(BtCpu *cpu, unsigned guest)
+{
+    cpu->unit_held = cpu->gpr[guest < 16 ? guest : BT_REG_ZERO];
+}
+
 const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
 {
     BtTranslator *t = cpu->translator;
@@ -155,6 +161,7 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
                     (!site.open || bt_fpu_open(cpu, site.open))) {
         cpu->instructions += rest + 1;
         cpu->stats.units[VCPU_UNIT_REFILLS]++;
+        hold(cpu, site.held_before);
         return t->executable + site.retry;
     }
     BtCallOut *out = decode_site(cpu, index, unit, rip);
@@ -169,6 +176,7 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
         (site.open && !bt_fpu_open(cpu, site.open)))
         return NULL;
     cpu->instructions += rest;
+    hold(cpu, site.held_after);
     cpu->unit_flags = cpu->flags_status; // whichever the code there goes by
     return t->executable + site.next;
 }

@@ -81,6 +81,7 @@ static void emit_slow(BtTranslator *t, HostCode *c)
     host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
     uint8_t *leaves = host_jump_if(c, HOST_E);
     host_move(c, HOST_T1, HOST_RAX);
+    host_load(c, 8, HOST_T3, HOST_CPU(unit_held));
     bt_residency_restore(t, c);
     reload(c);
     host_bytes(c, "\x41\xff\xe4", 3); // jmp r12

@@ -15,13 +15,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// Code on a page whose units were dropped so often must be that much hotter: twice for each step.
+enum { WRITES_PER_STEP = 4, MOST_STEPS = 8 };
 #define DEFAULT_CODE_KIB (64u << 10)
 #define HWCAP2_FSGSBASE_BIT (1u << 1)
 
 // LODGE_TRANSLATOR: words and word=number, separated by commas; for tests and measurements.
 static void read_options(BtTranslatorOptions *options)
 {
-    *options = (BtTranslatorOptions){ .hot = 12, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
+    *options = (BtTranslatorOptions){ .hot = 40, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
                                       .ranges = BT_RANGES };
     const char *text = g_getenv("LODGE_TRANSLATOR");
     if (!text)
@@ -175,7 +177,8 @@ bool bt_translator_run(BtCpu *cpu)
     BtUnit *unit = bt_units_find(cpu, linear, physical, host);
     if (!unit) {
         BtBlock *block = bt_cache_find(cpu, false);
-        if (!block->cached || ++block->entries < t->options.hot)
+        unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
+        if (!block->cached || ++block->entries < MIN(t->options.hot << writes, UINT16_MAX))
             return false;
         block->entries = 0; // where it cannot be translated, not so soon again
         const BtCache *cache = cpu->block_cache;

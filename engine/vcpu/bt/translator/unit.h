@@ -82,6 +82,7 @@ typedef struct {
     uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
     uint16_t range;   // its slot in cpu->range, 0: none
     uint8_t flags;    // BT_SITE_*
+    uint8_t held_before, held_after; // guest register in T3 at retry and next (draft.h)
     uint8_t open;     // classes that are open before it and have to be behind it
     uint8_t alignment; // of the access, minus one: who breaks it faults before a miss is looked at
 } BtSite;
@@ -107,6 +108,7 @@ struct BtUnitPage {
     uint64_t page;
     const uint32_t *generation_at;
     uint32_t generation;
+    unsigned writes; // times that units of it were dropped
     BtPageUnit *first;
     BtUnitPage *hash_next;
 };
@@ -123,7 +125,7 @@ typedef struct {
     bool always_miss;     // no access finds the TLB filled
 } BtTranslatorOptions;
 
-#define BT_UNIT_BUCKETS (1u << 15)
+#define BT_UNIT_BUCKETS (1u << 17)
 #define BT_UNIT_PAGES (1u << 12)
 enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 256,
        BT_SALTS = 64 };
@@ -146,6 +148,7 @@ struct BtTranslator {
     BtUnit *bucket[BT_UNIT_BUCKETS];
     BtUnitPage *page[BT_UNIT_PAGES];
     GPtrArray *pages;
+    uint64_t written;          // of vm->written_count: what was looked at
     unsigned forgets;          // times that all units went
     uint32_t pending;          // the link by which the last unit was left, 0: none
     // The jump table's salts: a number for each chain key, by a hash of the key.
@@ -173,6 +176,9 @@ void bt_units_link(BtCpu *cpu, uint32_t link, BtUnit *unit);
 // Makes writers to the unit's code noticed from now on and notes the pages' generations. True where
 // memory holds what `bytes` says; host: the first page's first byte.
 bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host);
+// How often units of the page were dropped lately: what is written again and again is not worth a
+// translation.
+unsigned bt_units_writes(BtCpu *cpu, uint64_t physical);
 // Enters the unit into the jump table.
 void bt_units_note_jump(BtCpu *cpu, BtUnit *unit);
 // Code was written: drops the units of pages that changed.

@@ -16,7 +16,7 @@ enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 64 << 1
 static unsigned unit_hash(uint64_t linear, uint64_t physical, uint32_t key)
 {
     uint64_t h = (linear ^ physical << 20 ^ (uint64_t)key << 44) * UINT64_C(0x9e3779b97f4a7c15);
-    return (unsigned)(h >> 40) & (BT_UNIT_BUCKETS - 1);
+    return (unsigned)(h >> 44) & (BT_UNIT_BUCKETS - 1);
 }
 
 static unsigned page_hash(uint64_t page)
@@ -91,16 +91,23 @@ BtUnit *bt_units_begin(BtCpu *cpu)
 
 // ---- Finding ----
 
+static BtUnitPage *known_page(const BtTranslator *t, uint64_t number)
+{
+    BtUnitPage *page = t->page[page_hash(number)];
+    while (page && page->page != number)
+        page = page->hash_next;
+    return page;
+}
+
 static BtUnitPage *page_of(BtCpu *cpu, uint64_t physical)
 {
     BtTranslator *t = cpu->translator;
     uint64_t number = physical >> 12;
+    BtUnitPage *page = known_page(t, number);
+    if (page)
+        return page;
     BtUnitPage **bucket = &t->page[page_hash(number)];
-    for (BtUnitPage *page = *bucket; page; page = page->hash_next) {
-        if (page->page == number)
-            return page;
-    }
-    BtUnitPage *page = bt_units_data(t, sizeof *page, 8);
+    page = bt_units_data(t, sizeof *page, 8);
     if (!page)
         return NULL;
     *page = (BtUnitPage){ .page = number, .hash_next = *bucket,
@@ -287,21 +294,51 @@ static void drop(BtCpu *cpu, BtUnit *unit)
         *jump = (BtJump){ 0 };
 }
 
+static bool check_page(BtCpu *cpu, BtUnitPage *page)
+{
+    uint32_t generation = __atomic_load_n(page->generation_at, __ATOMIC_ACQUIRE);
+    if (generation == page->generation)
+        return false;
+    page->generation = generation;
+    bool changed = false;
+    for (BtPageUnit *member = page->first; member; member = member->next) {
+        if (member->unit->dropped)
+            continue;
+        drop(cpu, member->unit);
+        changed = true;
+    }
+    page->writes += changed;
+    return changed;
+}
+
+unsigned bt_units_writes(BtCpu *cpu, uint64_t physical)
+{
+    const BtUnitPage *page = known_page(cpu->translator, physical >> 12);
+    return page ? page->writes : 0;
+}
+
 void bt_units_check(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;
+    BtVm *vm = cpu->vm;
+    uint64_t written[BT_WRITTEN_PAGES];
+    pthread_mutex_lock(&vm->tlb_lock);
+    uint64_t count = vm->written_count - t->written;
+    t->written = vm->written_count;
+    for (uint64_t i = 0; i < count && i < BT_WRITTEN_PAGES; i++)
+        written[i] = vm->written_page[(vm->written_count - 1 - i) % BT_WRITTEN_PAGES];
+    pthread_mutex_unlock(&vm->tlb_lock);
+
     bool changed = false;
-    for (unsigned i = 0; i < t->pages->len; i++) {
-        BtUnitPage *page = t->pages->pdata[i];
-        uint32_t generation = __atomic_load_n(page->generation_at, __ATOMIC_ACQUIRE);
-        if (generation == page->generation)
-            continue;
-        page->generation = generation;
-        for (BtPageUnit *member = page->first; member; member = member->next) {
-            if (!member->unit->dropped)
-                drop(cpu, member->unit);
+    if (count > BT_WRITTEN_PAGES) {
+        for (unsigned i = 0; i < t->pages->len; i++)
+            changed |= check_page(cpu, t->pages->pdata[i]);
+    } else {
+        for (unsigned i = 0; i < count; i++) {
+            BtUnitPage *page = known_page(t, written[i]);
+            if (page)
+                changed |= check_page(cpu, page);
         }
-        changed = true;
     }
     if (changed)
         synchronize();

@@ -165,6 +165,8 @@ void images_scribble(Image *image, uint8_t *bytes, size_t size, uint32_t seed, u
     for (unsigned step = 0; step < steps; step++) {
         size_t sectors = size / 512;
         size_t at = (size_t)g_rand_int_range(rand, 0, (gint32)sectors);
+        if (g_rand_int(rand) % 6 == 0)
+            at %= 16; // beside the tables
         size_t most = g_rand_int(rand) % 4 ? 16 : 512;
         size_t count = (size_t)g_rand_int_range(rand, 1, (gint32)most + 1);
         count = MIN(count, sectors - at);

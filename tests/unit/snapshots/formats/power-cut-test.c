@@ -184,6 +184,8 @@ static uint32_t scribble(Image *image, GRand *rand)
     uint32_t id = 0;
     for (unsigned step = 0; step < STEPS; step++) {
         uint64_t first = (uint64_t)g_rand_int_range(rand, 0, SECTORS);
+        if (g_rand_int(rand) % 6 == 0)
+            first %= 16; // beside the tables
         uint64_t count = (uint64_t)g_rand_int_range(rand, 1, 40);
         count = MIN(count, SECTORS - first);
         unsigned kind = g_rand_int(rand) % 12;
