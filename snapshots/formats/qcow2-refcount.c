@@ -237,8 +237,38 @@ static int take_run(Image *image, uint64_t from, uint64_t clusters, uint64_t *re
     return 0;
 }
 
+// As it was: blocks that only the larger table would have named are no blocks.
+static void shrink_reftable(Image *image, uint64_t entries)
+{
+    Qcow2 *q = image->state;
+    for (uint64_t i = entries; i < q->reftable_entries; i++) {
+        if (!q->reftable[i])
+            continue;
+        image_cache_forget(q->ref_cache, q->reftable[i], q->cluster_size);
+        metadata_remove(q, q->reftable[i] >> q->cluster_bits);
+    }
+    q->reftable_entries = entries;
+}
+
+static int write_reftable(Image *image, uint64_t offset, uint64_t clusters)
+{
+    Qcow2 *q = image->state;
+    g_autofree uint8_t *bytes = g_malloc((size_t)q->reftable_entries * 8);
+    for (uint64_t i = 0; i < q->reftable_entries; i++)
+        be64_write(bytes + i * 8, q->reftable[i]);
+    int result = image_file_write(image->file, offset, bytes, (size_t)q->reftable_entries * 8);
+    if (result == 0)
+        result = image_file_sync(image->file);
+    uint8_t fields[12];
+    be64_write(fields, offset);
+    be32_write(fields + 8, (uint32_t)clusters);
+    if (result == 0)
+        result = image_file_write(image->file, QCOW2_REFTABLE, fields, sizeof fields);
+    return result;
+}
+
 // A larger refcount table behind everything else. The old one is given up once the header names
-// the new one.
+// the new one; where that fails, nothing has changed.
 static int grow_reftable(Image *image, uint64_t block)
 {
     Qcow2 *q = image->state;
@@ -247,39 +277,28 @@ static int grow_reftable(Image *image, uint64_t block)
     if (clusters * q->cluster_size > QCOW2_REFTABLE_BYTES_MAX)
         return -EFBIG;
     Qcow2Range old = { q->reftable_offset, (uint64_t)q->reftable_clusters * q->cluster_size };
-    uint64_t entries = clusters * q->cluster_size / 8, first;
+    uint64_t entries = clusters * q->cluster_size / 8, old_entries = q->reftable_entries, first;
     q->reftable = g_realloc_n(q->reftable, (gsize)entries, 8);
-    memset(q->reftable + q->reftable_entries, 0, (size_t)(entries - q->reftable_entries) * 8);
+    memset(q->reftable + old_entries, 0, (size_t)(entries - old_entries) * 8);
     q->reftable_entries = entries;
     // What was allocated but not yet written lies behind the end of the file.
     uint64_t from = MAX(file_end(image), q->free_hint);
     int result = take_run(image, from, clusters, &first);
     if (result == 0)
         result = image_cache_write_back(q->ref_cache);
-    if (result < 0)
+    uint64_t offset = result == 0 ? first << q->cluster_bits : 0;
+    if (result == 0)
+        result = write_reftable(image, offset, clusters);
+    if (result < 0) {
+        shrink_reftable(image, old_entries);
         return result;
-    g_autofree uint8_t *bytes = g_malloc((size_t)entries * 8);
-    for (uint64_t i = 0; i < entries; i++)
-        be64_write(bytes + i * 8, q->reftable[i]);
-    uint64_t offset = first << q->cluster_bits;
-    result = image_file_write(image->file, offset, bytes, (size_t)entries * 8);
-    if (result == 0)
-        result = image_file_sync(image->file);
-    uint8_t fields[12];
-    be64_write(fields, offset);
-    be32_write(fields + 8, (uint32_t)clusters);
-    if (result == 0)
-        result = image_file_write(image->file, QCOW2_REFTABLE, fields, sizeof fields);
-    if (result == 0)
-        result = image_file_sync(image->file);
-    if (result < 0)
-        return result;
+    }
     q->reftable_offset = offset;
     q->reftable_clusters = (uint32_t)clusters;
     q->reftable_dirty = false;
     qcow2_metadata_add(q, offset, clusters * q->cluster_size);
     qcow2_free_later(image, old.offset, old.length);
-    return 0;
+    return image_file_sync(image->file);
 }
 
 int qcow2_allocate_run(Image *image, uint64_t clusters, uint64_t *ret_offset)

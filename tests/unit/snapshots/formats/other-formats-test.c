@@ -22,6 +22,8 @@ static const Kind kinds[] = {
     { "vmdk", "vmdk", "vmdk", "-o subformat=twoGbMaxExtentSparse", true },
     { "vmdk", "vmdk", "vmdk", "-o subformat=twoGbMaxExtentFlat", true },
     { "vmdk", "vmdk", "vmdk", "-o subformat=streamOptimized", false },
+    { "vmdk", "vmdk", "vmdk", "-o adapter_type=lsilogic,hwversion=8", true },
+    { "vmdk", "vmdk", "vmdk", "-o compat6=on", true },
     { "vdi", "vdi", "vdi", "", true },
     { "vdi", "vdi", "vdi", "-o static=on", true },
     { "vhd", "vpc", "vhd", "-o subformat=dynamic,force_size=on", true },
@@ -29,6 +31,8 @@ static const Kind kinds[] = {
     { "vhdx", "vhdx", "vhdx", "-o subformat=dynamic", false },
     { "vhdx", "vhdx", "vhdx", "-o subformat=dynamic,block_size=1M,log_size=2M", false },
     { "vhdx", "vhdx", "vhdx", "-o subformat=fixed", false },
+    { "vhdx", "vhdx", "vhdx", "-o block_state_zero=off", false },
+    { "vhdx", "vhdx", "vhdx", "-o block_size=256M", false },
 };
 
 static void judge(const Kind *kind, const char *name, const uint8_t *bytes)
@@ -100,6 +104,34 @@ static void test_vmdk_delta(void)
     images_refused("child.vmdk", "vmdk", true, "changed since|CID");
 }
 
+// Writes across the border of two extents of 2 GB; as many as are needed for 5 GiB.
+static void test_vmdk_split(gconstpointer data)
+{
+    const uint64_t size = UINT64_C(5) << 30, border = UINT64_C(2) << 30;
+    if (!images_have_judge())
+        return;
+    g_assert_true(
+        images_run("qemu-img create -q -f vmdk -o subformat=%s split.vmdk 5G", (const char *)data));
+    uint8_t out[8192], in[8192];
+    memset(out, 0x5a, sizeof out);
+    Image *image = images_open("split.vmdk", "vmdk", false);
+    g_assert_cmpuint(image_size(image), ==, size);
+    g_assert_cmpint(image_write(image, border - 4096, out, sizeof out), ==, 0);
+    g_assert_cmpint(image_write(image, size - sizeof out, out, sizeof out), ==, 0);
+    g_assert_cmpint(image_read(image, border - 4096, in, sizeof in), ==, 0);
+    g_assert_true(memcmp(in, out, sizeof in) == 0);
+    g_assert_cmpint(image_close(image), ==, 0);
+    g_assert_true(images_run("qemu-img convert -q -f vmdk -O raw split.vmdk split.raw"));
+    image = images_open("split.raw", "raw", true);
+    uint64_t places[] = { border - 4096, size - sizeof out };
+    for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+        g_assert_cmpint(image_read(image, places[i], in, sizeof in), ==, 0);
+        g_assert_true(memcmp(in, out, sizeof in) == 0);
+    }
+    image_close(image);
+    g_assert_true(images_run("sh -c 'rm -f split*'"));
+}
+
 static void test_grow(void)
 {
     if (!images_have_judge())
@@ -145,6 +177,8 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &kinds[i], test_kind);
     }
     g_test_add_func("/formats/vmdk/delta", test_vmdk_delta);
+    g_test_add_data_func("/formats/vmdk/split-sparse", "twoGbMaxExtentSparse", test_vmdk_split);
+    g_test_add_data_func("/formats/vmdk/split-flat", "twoGbMaxExtentFlat", test_vmdk_split);
     g_test_add_func("/formats/vdi/grow", test_grow);
     g_test_add_data_func("/formats/terabyte/vmdk", "vmdk", test_terabyte);
     g_test_add_data_func("/formats/terabyte/vdi", "vdi", test_terabyte);

@@ -3,10 +3,12 @@
 // file to this program (--wrap), which records them. Afterwards the file is rebuilt as it may be
 // after a cut at any recorded moment: all that was synced, and of what came after the last sync any
 // part in any order, some of it torn between sectors. Each such file must open, check without
-// errors (leaks are allowed) and hold whatever had been flushed.
+// errors (leaks are allowed) and hold whatever had been flushed. The same way, writes fail as on a
+// full file system: what was refused may be lost, nothing else.
 #include "engine/base/bytes.h"
 #include "tests/unit/snapshots/formats/images.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,7 +17,7 @@
 #define SECTOR  512u
 #define SECTORS 2048u // of the disk
 #define STEPS   260u
-#define SAMPLES 350u
+#define SAMPLES 250u
 
 typedef enum {
     OP_WRITE,
@@ -40,7 +42,9 @@ typedef struct {
     bool errors_allowed; // of the check: the footer of a VHD has a copy
 } Layout;
 
-static GArray *events; // of Event; NULL: nothing is recorded
+static GArray *events;      // of Event; NULL: nothing is recorded
+static int room = G_MAXINT; // writes until the file system is full
+static int full = 0;        // writes that then fail
 
 ssize_t __real_pwrite64(int fd, const void *bytes, size_t size, off_t offset);
 int __real_fdatasync(int fd);
@@ -61,6 +65,10 @@ static void record(Kind kind, uint64_t offset, uint64_t length, const void *byte
 
 ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t size, off_t offset)
 {
+    if (room-- <= 0 && full-- > 0) {
+        errno = ENOSPC;
+        return -1;
+    }
     record(OP_WRITE, (uint64_t)offset, size, bytes, 0);
     return __real_pwrite64(fd, bytes, size, offset);
 }
@@ -262,16 +270,21 @@ static void replay(const Layout *layout, GByteArray *file, GArray *log, uint32_t
     g_test_message("%s %s: %u events, %u cuts", layout->format, layout->options, log->len, samples);
 }
 
-static void test_cuts(gconstpointer data)
+static void make_image(const Layout *layout)
 {
-    const Layout *layout = data;
-    if (!images_have_judge())
-        return;
     g_assert_true(images_run("rm -f cut.img"));
     g_assert_true(images_run("qemu-img create -q -f %s %s cut.img %u", layout->judge,
                              layout->options, SECTORS * SECTOR));
     if (layout->snapshot) // clusters that are shared from the start
         g_assert_true(images_run("qemu-img snapshot -c one cut.img"));
+}
+
+static void test_cuts(gconstpointer data)
+{
+    const Layout *layout = data;
+    if (!images_have_judge())
+        return;
+    make_image(layout);
     g_autofree char *path = images_path("cut.img");
     char *bytes;
     gsize size;
@@ -286,6 +299,84 @@ static void test_cuts(gconstpointer data)
     g_assert_cmpint(image_close(image), ==, 0);
     events = NULL;
     replay(layout, file, log, writes, rand);
+}
+
+// Where a write was refused, any of the sector's writes may be there, or nothing.
+static void judge_full(const Layout *layout, const GByteArray *file, const uint32_t *wanted,
+                       const bool *loose)
+{
+    Image *image = open_bytes(layout, file, true);
+    ImageCheck check;
+    g_assert_true(image_check(image, false, &check, NULL));
+    if (check.errors)
+        g_error("after a full disk: %s", (const char *)check.messages->pdata[0]);
+    image_check_clear(&check);
+    uint8_t sector[SECTOR];
+    for (uint32_t s = 0; s < SECTORS; s++) {
+        g_assert_cmpint(image_read(image, (uint64_t)s * SECTOR, sector, SECTOR), ==, 0);
+        uint32_t id = le32_read(sector), place = le32_read(sector + 4);
+        if (id != wanted[s] && !loose[s])
+            g_error("after a full disk: sector %u is of write %u, not %u", s, id, wanted[s]);
+        g_assert_true((id == 0 && place == 0) || place == s + 1);
+    }
+    image_close(image);
+}
+
+static void fill_up(const Layout *layout, GRand *rand)
+{
+    g_autofree uint32_t *wanted = g_new0(uint32_t, SECTORS);
+    g_autofree bool *loose = g_new0(bool, SECTORS);
+    g_autofree uint8_t *bytes = g_malloc0(40 * SECTOR);
+    Image *image = images_open("cut.img", layout->format, false);
+    room = g_rand_int_range(rand, 1, 120);
+    full = g_rand_int_range(rand, 1, 12);
+    for (uint32_t id = 1; id <= 90; id++) {
+        uint64_t first = (uint64_t)g_rand_int_range(rand, 0, SECTORS - 40);
+        uint64_t count = (uint64_t)g_rand_int_range(rand, 1, 40);
+        for (uint64_t i = 0; i < count; i++) {
+            le32_write(bytes + i * SECTOR, id);
+            le32_write(bytes + i * SECTOR + 4, (uint32_t)(first + i + 1));
+        }
+        int result = image_write(image, first * SECTOR, bytes, count * SECTOR);
+        g_assert_true(result == 0 || result == -ENOSPC);
+        for (uint64_t s = first; s < first + count; s++) {
+            wanted[s] = id;
+            loose[s] = result < 0;
+        }
+        if (id % 9 == 0) {
+            result = image_flush(image);
+            g_assert_true(result == 0 || result == -ENOSPC);
+        }
+    }
+    room = G_MAXINT; // room was made
+    full = 0;
+    g_assert_cmpint(image_flush(image), ==, 0);
+    g_assert_cmpint(image_close(image), ==, 0);
+    g_autofree char *path = images_path("cut.img");
+    char *after;
+    gsize size;
+    g_assert_true(g_file_get_contents(path, &after, &size, NULL));
+    g_autoptr(GByteArray) file = g_byte_array_new_take((guint8 *)after, size);
+    judge_full(layout, file, wanted, loose);
+}
+
+static void test_full(gconstpointer data)
+{
+    const Layout *layout = data;
+    if (!images_have_judge())
+        return;
+    make_image(layout);
+    g_autofree char *path = images_path("cut.img");
+    char *fresh;
+    gsize size;
+    g_assert_true(g_file_get_contents(path, &fresh, &size, NULL));
+    g_autoptr(GRand) rand = g_rand_new_with_seed(67);
+    for (int turn = 0; turn < 20; turn++) {
+        g_assert_true(g_file_set_contents_full(path, fresh, (gssize)size, G_FILE_SET_CONTENTS_NONE,
+                                               0600, NULL));
+        fill_up(layout, rand);
+    }
+    g_free(fresh);
 }
 
 static const Layout layouts[] = {
@@ -310,6 +401,8 @@ int main(int argc, char **argv)
             g_strdup_printf("/power-cut/%s/%s%s", layouts[i].format, *words ? words : "plain",
                             layouts[i].snapshot ? "-snapshot" : "");
         g_test_add_data_func(path, &layouts[i], test_cuts);
+        g_autofree char *other = g_strconcat("/full-disk", path + strlen("/power-cut"), NULL);
+        g_test_add_data_func(other, &layouts[i], test_full);
     }
     int status = g_test_run();
     images_remove();
