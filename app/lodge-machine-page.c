@@ -7,6 +7,7 @@
 #include "app/console/lodge-serial.h"
 #include "app/console/lodge-session.h"
 #include "app/lodge-dialogs.h"
+#include "app/snapshots/lodge-snapshots.h"
 
 #include <glib/gi18n.h>
 #include <string.h>
@@ -33,6 +34,9 @@ struct _LodgeMachinePage {
     gboolean full_screen;
     GtkWidget *back_button, *start_button, *pause_button, *power_button, *keys_button, *view_button;
     GtkWidget *switcher;
+    GtkWidget *snapshots_button;
+    LodgeSnapshots *snapshots;
+    gboolean shows_snapshots;
     GtkRevealer *grab_revealer;
     GtkStack *stack;
     AdwStatusPage *status;
@@ -133,6 +137,24 @@ static void update_status_page(LodgeMachinePage *self)
                                   *reason ? "dialog-warning-symbolic" : "computer-symbolic");
 }
 
+// The snapshots stand in front of the console as long as their button is pressed.
+static const char *visible_page(LodgeMachinePage *self, gboolean on, gboolean crashed)
+{
+    if (!self->vm)
+        return "none";
+    if (self->shows_snapshots && gtk_widget_get_visible(self->snapshots_button))
+        return "snapshots";
+    return on && !crashed ? "on" : "off";
+}
+
+static void update_snapshots(LodgeMachinePage *self, gboolean on)
+{
+    gboolean there = self->vm && lodge_snapshots_has_store(lodge_vm_get_folder(self->vm));
+    gtk_widget_set_visible(self->snapshots_button, there);
+    lodge_snapshots_show(self->snapshots,
+                         there && self->shows_snapshots ? lodge_vm_get_folder(self->vm) : NULL, on);
+}
+
 static void update(LodgeMachinePage *self)
 {
     gboolean have = self->vm != NULL;
@@ -173,7 +195,8 @@ static void update(LodgeMachinePage *self)
                                    GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1);
     gtk_revealer_set_reveal_child(self->paused, paused);
     gtk_widget_set_can_target(GTK_WIDGET(self->paused), paused);
-    gtk_stack_set_visible_child_name(self->stack, !have ? "none" : on && !crashed ? "on" : "off");
+    update_snapshots(self, on);
+    gtk_stack_set_visible_child_name(self->stack, visible_page(self, on, crashed));
     if (have) {
         g_autofree char *text = NULL;
         g_object_get(self->vm, "state-text", &text, NULL);
@@ -384,7 +407,16 @@ static void change_console(GSimpleAction *action, GVariant *value, gpointer user
     g_simple_action_set_state(action, value);
 }
 
+static void change_snapshots(GSimpleAction *action, GVariant *value, gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    self->shows_snapshots = g_variant_get_boolean(value);
+    g_simple_action_set_state(action, value);
+    update(self);
+}
+
 static const GActionEntry action_entries[] = {
+    { .name = "snapshots", .state = "false", .change_state = change_snapshots },
     { .name = "start", .activate = activate_start },
     { .name = "pause", .activate = activate_pause },
     { .name = "reset", .activate = activate_reset },
@@ -494,6 +526,7 @@ static void lodge_machine_page_class_init(LodgeMachinePageClass *klass)
     g_object_class_install_properties(object_class, PROP_COUNT, properties);
     g_type_ensure(LODGE_TYPE_DISPLAY);
     g_type_ensure(LODGE_TYPE_SERIAL);
+    g_type_ensure(LODGE_TYPE_SNAPSHOTS);
     gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget_class,
                                                 "/org/lodge/Lodge/lodge-machine-page.ui");
@@ -508,6 +541,8 @@ static void lodge_machine_page_class_init(LodgeMachinePageClass *klass)
     BIND(keys_button);
     BIND(view_button);
     BIND(switcher);
+    BIND(snapshots_button);
+    BIND(snapshots);
     BIND(grab_revealer);
     BIND(stack);
     BIND(status);

@@ -16,6 +16,7 @@
 #include "engine/memory/ram.h"
 #include "engine/vcpu/vcpu.h"
 #include "snapshots/block.h"
+#include "snapshots/store/store.h"
 
 // Where things are on board classic-1: an on-disk contract, never changed.
 enum {
@@ -72,6 +73,8 @@ struct Machine {
 
     BlockDevice *disks[DISKS_MAX], *cdroms[CDROMS_MAX], *floppies[FLOPPIES_MAX];
     IdePlace ide[IDE_PLACES];
+    Store *store;     // what disks are volumes of, or NULL
+    char *store_path;
 
     DisplayHub *display;
     CharTee *serial[MACHINE_SERIAL_MAX];       // NULL: no such port
@@ -100,6 +103,10 @@ uint64_t machine_ram_size(const Machine *machine);
 bool machine_build_board(Machine *machine, GError **error);    // machine lock held
 bool machine_build_firmware(Machine *machine, GError **error); // machine lock held
 bool machine_open_storage(Machine *machine, GError **error);   // lock not held
+// machine-store.c: opens the disk's volume in the store at `file`. Lock not held.
+BlockDevice *machine_open_volume(Machine *machine, unsigned disk, const char *file,
+                                 GError **error);
+void machine_close_store(Machine *machine); // every volume is closed
 bool machine_build_storage(Machine *machine, GError **error);  // machine lock held
 bool machine_open_network(Machine *machine, GError **error);
 bool machine_build_network(Machine *machine, GError **error);

@@ -32,8 +32,10 @@ static const char *disk_format(Machine *machine, unsigned disk, bool read_only)
     const char *set = config_string_at(machine->config, "disk", disk, "format");
     if (strcmp(set, "auto") != 0)
         return set;
-    const char *named =
-        image_format_of_name(config_string_at(machine->config, "disk", disk, "path"));
+    const char *path = config_string_at(machine->config, "disk", disk, "path");
+    if (g_str_has_suffix(path, ".store"))
+        return "store";
+    const char *named = image_format_of_name(path);
     return read_only && strcmp(named, "raw") == 0 ? NULL : named;
 }
 
@@ -53,6 +55,10 @@ static bool open_disk(Machine *machine, unsigned disk, const char *path, GError 
 {
     bool read_only = config_boolean_at(machine->config, "disk", disk, "read-only");
     const char *format = disk_format(machine, disk, read_only);
+    if (format && strcmp(format, "store") == 0) {
+        machine->disks[disk] = machine_open_volume(machine, disk, path, error);
+        return machine->disks[disk] != NULL;
+    }
     BlockDevice *block = open_image(machine, path, read_only, format, error);
     bool guessed = strcmp(config_string_at(machine->config, "disk", disk, "format"), "auto") == 0;
     if (block && guessed && strcmp(block_driver_name(block), "raw") == 0)
@@ -233,4 +239,5 @@ void machine_drain_storage(Machine *machine)
 void machine_close_storage(Machine *machine)
 {
     for_each_block(machine, block_close);
+    machine_close_store(machine);
 }

@@ -16,6 +16,7 @@
 #include "engine/config/config.h"
 #include "engine/display-hub.h"
 #include "engine/vcpu/vcpu-backend.h"
+#include "snapshots/store/store.h"
 
 #include <glib.h>
 
@@ -73,6 +74,9 @@ bool machine_enter_sandbox(Machine *machine, GError **error);
 
 // Asks the guest to shut down (ACPI power button).
 void machine_power_button(Machine *machine);
+
+// The snapshot store that disks are in, or NULL.
+Store *machine_store(Machine *machine);
 
 // How the vCPUs are executed, and one sentence why.
 const char *machine_backend_name(const Machine *machine);

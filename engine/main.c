@@ -5,6 +5,7 @@
 #include "engine/doctor.h"
 #include "engine/run.h"
 #include "engine/sandbox.h"
+#include "engine/snapshot-service.h"
 #include "engine/vm.h"
 
 #include <locale.h>
@@ -20,6 +21,10 @@ static const char usage[] =
     "       lodge-engine --create-disk FILE SIZE\n"
     "                                          make an empty disk image\n"
     "       lodge-engine --disk COMMAND FILE...  work on disk images; see lodgectl disk\n"
+    "       lodge-engine --create-volume STORE NAME SIZE\n"
+    "                                          add an empty disk to a snapshot store\n"
+    "       lodge-engine --snapshots FOLDER [--foreground]\n"
+    "                                          a machine's snapshots on the session bus\n"
     "       lodge-engine --doctor [--json]     what this computer offers\n"
     "       lodge-engine --list-devices        the device models and what they follow\n"
     "       lodge-engine --self-test-sandbox   check that the engine can lock itself in here\n"
@@ -62,6 +67,10 @@ int main(int argc, char **argv)
         return vm_create_disk_command(argc - 2, argv + 2);
     if (strcmp(command, "--disk") == 0)
         return disk_command(argc - 2, argv + 2);
+    if (strcmp(command, "--create-volume") == 0)
+        return vm_create_volume_command(argc - 2, argv + 2);
+    if (strcmp(command, "--snapshots") == 0)
+        return snapshot_service_command(argc - 2, argv + 2);
     if (strcmp(command, "--doctor") == 0)
         return doctor_command(argc - 2, argv + 2);
     if (strcmp(command, "--list-devices") == 0)

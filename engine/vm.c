@@ -7,9 +7,11 @@
 
 #include "engine/config/vm-folder.h"
 #include "engine/dbus/session-scope.h"
+#include "engine/dbus/snapshots-object.h"
 #include "engine/dbus/vm-object.h"
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
+#include "engine/snapshot-service.h"
 #include "engine/supervisor.h"
 #include "engine/suspend-file.h"
 #include "snapshots/block.h"
@@ -49,6 +51,8 @@ typedef struct {
     SuspendFile *state; // NULL: the machine cannot be suspended
     Lifecycle *lifecycle;
     VmObject *object;
+    SnapshotsObject *snapshots; // NULL: no disk is in a store
+    guint store_name_id;
     bool named;
 } Vm;
 
@@ -206,8 +210,33 @@ static bool open_state(Vm *vm, GError **error)
     return true;
 }
 
+static const char *refuses_while_running(void *opaque, const char *method)
+{
+    if (strcmp(method, "GoTo") == 0)
+        return "the machine is on; stop it, then go to the snapshot";
+    if (strcmp(method, "Clone") == 0)
+        return "the machine is on; stop it, then clone it";
+    return NULL;
+}
+
+// While the machine is on, this process has its store and answers for it.
+static bool offer_snapshots(Vm *vm, GError **error)
+{
+    Store *store = machine_store(lifecycle_machine(vm->lifecycle));
+    if (!store)
+        return true;
+    SnapshotsObjectHooks hooks = { .refuses = refuses_while_running };
+    vm->snapshots = snapshots_object_new(vm->bus, store, &hooks, error);
+    g_autofree char *name = vm_store_bus_name(vm->config);
+    vm->store_name_id = g_bus_own_name_on_connection(
+        vm->bus, name, G_BUS_NAME_OWNER_FLAGS_NONE, NULL, NULL, NULL, NULL);
+    return vm->snapshots != NULL;
+}
+
 static bool build(Vm *vm, GError **error)
 {
+    if (!snapshot_service_release(vm->bus, vm->config, error))
+        return false;
     if (!open_state(vm, error))
         return false;
     const MachineStateSource *resume = vm->state ? suspend_file_source(vm->state) : NULL;
@@ -236,6 +265,8 @@ static bool build(Vm *vm, GError **error)
     if (!vm->object)
         return false;
     vm_object_set_resumed(vm->object, resume != NULL);
+    if (!offer_snapshots(vm, error))
+        return false;
     return machine_enter_sandbox(machine, error);
 }
 
@@ -269,6 +300,9 @@ static int engine_process(void *opaque)
             status = STATUS_FAILED;
     }
     vm_object_free(vm->object);
+    if (vm->store_name_id)
+        g_bus_unown_name(vm->store_name_id);
+    snapshots_object_free(vm->snapshots);
     lifecycle_free(vm->lifecycle);
     suspend_file_close(vm->state);
     if (vm->bus)
@@ -410,17 +444,50 @@ int vm_check_command(int argc, char **argv)
     return error ? 1 : 0;
 }
 
+// Bytes, or 0 and error.
+static uint64_t parse_disk_size(const char *text, GError **error)
+{
+    int64_t size;
+    if (config_size_parse(text, &size) && size > 0)
+        return (uint64_t)size;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "%s is no disk size; give one with a unit, like 20G", text);
+    return 0;
+}
+
+static bool create_volume(const char *path, const char *name, uint64_t size, GError **error)
+{
+    if (!g_file_test(path, G_FILE_TEST_EXISTS) && !store_create(path, error))
+        return false;
+    StoreOpen options = { .path = path };
+    Store *store = store_open(&options, error);
+    bool done = store && store_volume_add(store, name, STORE_DISK, size, NULL, error) &&
+                store_commit(store, error);
+    store_close(store);
+    return done;
+}
+
+int vm_create_volume_command(int argc, char **argv)
+{
+    if (argc != 3)
+        return wrong_usage();
+    g_autoptr(GError) error = NULL;
+    uint64_t size = parse_disk_size(argv[2], &error);
+    if (size && !create_volume(argv[0], argv[1], size, &error))
+        g_prefix_error(&error, "%s: ", argv[0]);
+    if (error)
+        fprintf(stderr, "%s: %s\n", PREFIX, error->message);
+    return error ? 1 : 0;
+}
+
 int vm_create_disk_command(int argc, char **argv)
 {
     if (argc != 2)
         return wrong_usage();
-    int64_t size;
     g_autoptr(GError) error = NULL;
-    if (!config_size_parse(argv[1], &size) || size <= 0)
-        g_set_error(&error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "%s is no disk size; give one with a unit, like 20G", argv[1]);
-    else
-        block_create_raw(argv[0], (uint64_t)size, &error);
+    uint64_t size = parse_disk_size(argv[1], &error);
+    if (size)
+        block_create_raw(argv[0], size, &error);
     if (error)
         fprintf(stderr, "%s: %s\n", PREFIX, error->message);
     return error ? 1 : 0;

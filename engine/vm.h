@@ -11,5 +11,8 @@ int vm_command(int argc, char **argv);
 // FOLDER: whether the machine could be started, without doing so.
 int vm_check_command(int argc, char **argv);
 
+// STORE NAME SIZE: an empty disk in a snapshot store, which is made where it does not exist.
+int vm_create_volume_command(int argc, char **argv);
+
 // FILE SIZE: an empty disk image; nothing is left behind on failure.
 int vm_create_disk_command(int argc, char **argv);

@@ -89,8 +89,38 @@ static int parse(const CliCommand *command, CliCall *call, int argc, char **argv
     return -1;
 }
 
+static void print_subcommands(const CliCommand *command, FILE *out)
+{
+    fprintf(out, "Usage: lodgectl %s COMMAND [ARGUMENT]...\n%s\n\n", command->name,
+            command->summary);
+    for (size_t i = 0; i < command->subcommand_count; i++) {
+        const CliCommand *sub = command->subcommands[i];
+        fprintf(out, "  %-22s %s\n", sub->name, sub->summary);
+    }
+    fprintf(out, "\nEach explains itself with --help. See lodgectl(1).\n");
+}
+
+static int run_subcommand(const CliCommand *command, int argc, char **argv)
+{
+    if (argc > 0 && strcmp(argv[0], "--help") == 0) {
+        print_subcommands(command, stdout);
+        return CLI_OK;
+    }
+    for (size_t i = 0; argc > 0 && i < command->subcommand_count; i++) {
+        const CliCommand *sub = command->subcommands[i];
+        if (strcmp(strrchr(sub->name, ' ') + 1, argv[0]) == 0)
+            return cli_command_run(sub, argc - 1, argv + 1);
+    }
+    if (argc > 0)
+        return wrong_usage(command, "there is no command %s %s", command->name, argv[0]);
+    print_subcommands(command, stderr);
+    return CLI_USAGE;
+}
+
 int cli_command_run(const CliCommand *command, int argc, char **argv)
 {
+    if (command->subcommands)
+        return run_subcommand(command, argc, argv);
     if (command->run_raw)
         return command->run_raw(argc, argv);
     g_autoptr(GPtrArray) arguments = g_ptr_array_new();

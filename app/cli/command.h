@@ -20,8 +20,9 @@ typedef struct {
     GPtrArray *values;    // theirs, NULL where they take none
 } CliCall;
 
-typedef struct {
-    const char *name;      // "create"
+typedef struct CliCommand CliCommand;
+struct CliCommand {
+    const char *name;      // "create"; of a subcommand with its command's: "snapshot take"
     const char *arguments; // "NAME KEY=VALUE..."
     const char *summary;   // one line
     const CliOption *options;
@@ -30,7 +31,10 @@ typedef struct {
     int (*run)(const CliCall *call);
     // Takes its arguments as they are, --help too; run is NULL then.
     int (*run_raw)(int argc, char **argv);
-} CliCommand;
+    // Its first argument is the last word of one of these; run is NULL then.
+    const CliCommand *const *subcommands;
+    size_t subcommand_count;
+};
 
 // Parses and runs. Returns an exit status.
 int cli_command_run(const CliCommand *command, int argc, char **argv);

@@ -53,7 +53,8 @@ char *vm_client_state_in(const char *folder, const Config *config)
 
 void vm_client_strip_error(GError *error)
 {
-    g_dbus_error_strip_remote_error(error);
+    if (error)
+        g_dbus_error_strip_remote_error(error);
 }
 
 char *vm_client_sentence(const char *message)

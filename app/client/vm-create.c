@@ -8,10 +8,10 @@ bool vm_create_disk(Config *config, const char *folder, unsigned number, const c
                     GError **error)
 {
     g_autofree char *key = g_strdup_printf("disk%u.path", number);
-    g_autofree char *name = g_strdup_printf("disk%u.raw", number);
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    const char *arguments[] = { "--create-disk", path, size, NULL };
-    return engine_call(arguments, error) && config_set(config, key, name, error);
+    g_autofree char *volume = g_strdup_printf("disk%u", number);
+    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
+    const char *arguments[] = { "--create-volume", path, volume, size, NULL };
+    return engine_call(arguments, error) && config_set(config, key, "snapshots.store", error);
 }
 
 static bool fill_folder(const char *folder, const char *name, VmCreateFill fill, void *data,

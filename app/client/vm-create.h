@@ -13,6 +13,6 @@ typedef bool (*VmCreateFill)(Config *config, const char *folder, void *data, GEr
 // Returns the machine's folder (free with g_free), or NULL and error with nothing left behind.
 char *vm_create(const char *name, VmCreateFill fill, void *data, GError **error);
 
-// For a fill: an empty disk of this size ("20G") as disk number.
+// For a fill: an empty disk of this size ("20G") as disk number, in the machine's snapshot store.
 bool vm_create_disk(Config *config, const char *folder, unsigned number, const char *size,
                     GError **error);

@@ -16,8 +16,8 @@ static const char *const engines[] = { "auto", "kvm", "monitor", "translator", "
                                        NULL };
 static const char *const boot_devices[] = { "cdrom", "disk", "floppy", "network", NULL };
 static const char *const disk_interfaces[] = { "ide", "virtio", NULL };
-static const char *const disk_formats[] = { "auto", "raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx",
-                                            NULL };
+static const char *const disk_formats[] = { "auto", "raw", "store", "qcow2", "vmdk", "vdi", "vhd",
+                                            "vhdx", NULL };
 static const char *const network_modes[] = { "nat", "none", NULL };
 static const char *const network_models[] = { "e1000", "virtio", NULL };
 static const char *const serial_modes[] = { "console", "file", "none", NULL };
@@ -68,10 +68,12 @@ const ConfigKey config_keys[] = {
       "The screen's preferred height in pixels." },
 
     { "disk", 8, "path", CONFIG_PATH, "", NULL, 0, 0, NULL,
-      "The disk's image: raw, qcow2, VMDK, VDI, VHD, or (read-only) VHDX." },
+      "The disk's image: raw, qcow2, VMDK, VDI, VHD, (read-only) VHDX; or a snapshot store." },
     { "disk", 8, "format", CONFIG_CHOICE, "auto", NULL, 0, 0, disk_formats,
-      "The image's format; auto goes by the end of its name (.qcow2, .vmdk, .vdi, .vhd, .vhdx; "
-      "all else is raw), never by what a guest could have written into it." },
+      "The image's format; auto goes by the end of its name (.store, .qcow2, .vmdk, .vdi, .vhd, "
+      ".vhdx; all else is raw), never by what a guest could have written into it." },
+    { "disk", 8, "volume", CONFIG_STRING, "", NULL, 0, 31, NULL,
+      "In a snapshot store: which volume the disk is; by default disk0 for disk0, and so on." },
     { "disk", 8, "interface", CONFIG_CHOICE, "ide", NULL, 0, 0, disk_interfaces,
       "How the guest sees the disk." },
     { "disk", 8, "read-only", CONFIG_BOOLEAN, "false", NULL, 0, 0, NULL,

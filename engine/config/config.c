@@ -225,7 +225,9 @@ char *config_to_text(const Config *config)
     g_autoptr(GKeyFile) file = g_key_file_new();
     for (size_t i = 0; i < config_key_count; i++) {
         const ConfigKey *key = &config_keys[i];
-        bool always = strcmp(key->key, "format") == 0 || strcmp(key->key, "board") == 0;
+        // What a later Lodge has to know: the file's format and the board.
+        bool always = strcmp(key->group, "machine") == 0 &&
+                      (strcmp(key->key, "format") == 0 || strcmp(key->key, "board") == 0);
         for (unsigned instance = 0; instance < key->instances; instance++) {
             g_autofree char *name = config_key_name(key, instance);
             const char *value = g_hash_table_lookup(config->values, name);

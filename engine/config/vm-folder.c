@@ -212,15 +212,25 @@ bool vm_folder_discard_state(const char *folder, GError **error)
     return true;
 }
 
-char *vm_bus_name(const Config *config)
+static char *name_by_uuid(const char *prefix, const Config *config)
 {
     const char *uuid = config_string(config, "machine.uuid");
-    GString *name = g_string_new("org.lodge.Vm.m");
+    GString *name = g_string_new(prefix);
     for (const char *p = uuid; *p; p++) {
         if (*p != '-')
             g_string_append_c(name, *p);
     }
     return g_string_free(name, FALSE);
+}
+
+char *vm_bus_name(const Config *config)
+{
+    return name_by_uuid("org.lodge.Vm.m", config);
+}
+
+char *vm_store_bus_name(const Config *config)
+{
+    return name_by_uuid("org.lodge.Store.m", config);
 }
 
 char *vm_runtime_folder(const Config *config)

@@ -49,5 +49,7 @@ bool vm_folder_discard_state(const char *folder, GError **error);
 
 // The name that an engine of this machine has on the session bus. Free with g_free.
 char *vm_bus_name(const Config *config);
+// The name on the session bus of whatever has the machine's snapshot store. Free with g_free.
+char *vm_store_bus_name(const Config *config);
 // The folder for the sockets of a running engine, below XDG_RUNTIME_DIR; not created.
 char *vm_runtime_folder(const Config *config);

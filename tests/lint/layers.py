@@ -45,6 +45,7 @@ LAYERS = [
     ("app/client", ["engine/config", "data/dbus", BASE]),
     ("app/cli", ["app/client", "engine/config", "data/dbus", BASE]),
     ("app/console", []),
+    ("app/snapshots", ["app/client", "app/lodge-dialogs.h", "engine/config"]),
     ("app/wizard", ["app/client", "app/lodge-dialogs.h", "engine/config", BASE]),
     ("app", ["app", "engine/config", "data/dbus", BASE]),
     ("data/man", ["engine/config"]),

@@ -179,6 +179,16 @@ class Workstation:
 
     def display_area(self):
         """Where the guest's display is on the screen: x, y, width, height."""
+        return self.area(self.find("Virtual machine display"))
+
+    def click_on(self, node):
+        """The pointer, in the middle of what has no action of its own."""
+        x, y, width, height = self.area(node)
+        subprocess.run(["xdotool", "windowfocus", "--sync", self.window(), "mousemove",
+                        str(x + width // 2), str(y + height // 2), "click", "1"], check=True)
+
+    def area(self, node):
+        """Where it is on the screen: x, y, width, height."""
         def place(node):
             return node.get_component_iface().get_extents(Atspi.CoordType.WINDOW)
 
@@ -189,7 +199,7 @@ class Workstation:
         # The window's own border, which accessible coordinates leave out.
         left = (int(window["WIDTH"]) - frame.width) // 2 + int(window["X"])
         top = (int(window["HEIGHT"]) - frame.height) // 2 + int(window["Y"])
-        area = place(self.find("Virtual machine display"))
+        area = place(node)
         return area.x + left, area.y + top, area.width, area.height
 
     def press(self, *arguments):

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// snapshot take, list, show, goto, delete, undelete, rename, note, protect, diff, empty-bin: the
+// tree of snapshots. The JSON forms are for scripts; members are added, never changed.
+#include "app/cli/commands.h"
+
+#include "engine/base/json-text.h"
+#include "app/client/snapshots-client.h"
+#include "app/client/vm-client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// A machine's snapshots, connected to and read.
+typedef struct {
+    LodgeSnapshots1 *proxy;
+    GPtrArray *nodes;
+} Tree;
+
+static void tree_clear(Tree *tree)
+{
+    g_clear_object(&tree->proxy);
+    g_clear_pointer(&tree->nodes, g_ptr_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Tree, tree_clear)
+
+static bool tree_open(const char *machine, Tree *tree, GError **error)
+{
+    g_autofree char *folder = vm_folder_find(machine, error);
+    tree->proxy = folder ? snapshots_connect(folder, error) : NULL;
+    g_autoptr(GVariant) nodes = NULL;
+    if (!tree->proxy || !lodge_snapshots1_call_list_sync(tree->proxy, &nodes, NULL, error))
+        return false;
+    tree->nodes = snapshots_nodes_from_variant(nodes);
+    return true;
+}
+
+static int fail(GError *error)
+{
+    vm_client_strip_error(error);
+    return cli_fail(error);
+}
+
+static const char *size_text(guint64 bytes)
+{
+    static char text[32];
+    g_autofree char *formatted = g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
+    g_strlcpy(text, formatted, sizeof text);
+    return text;
+}
+
+static char *time_text(gint64 time)
+{
+    g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(time / G_USEC_PER_SEC);
+    g_autoptr(GDateTime) local = utc ? g_date_time_to_local(utc) : NULL;
+    return local ? g_date_time_format(local, "%Y-%m-%d %H:%M") : g_strdup("?");
+}
+
+// ---- take ----
+
+static int run_take(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    guint64 id;
+    const char *note = cli_value(call, "--note");
+    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
+        !lodge_snapshots1_call_take_sync(tree.proxy, cli_argument(call, 1), note ? note : "", &id,
+                                         NULL, &error))
+        return fail(error);
+    printf("%" G_GUINT64_FORMAT "\n", id);
+    return CLI_OK;
+}
+
+static const CliOption take_options[] = {
+    { "--note", "TEXT", "what the snapshot is for" },
+};
+
+static const CliCommand command_take = {
+    .name = "snapshot take",
+    .arguments = "MACHINE NAME",
+    .summary = "Takes a snapshot and prints its identifier.",
+    .options = take_options,
+    .option_count = G_N_ELEMENTS(take_options),
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run_take,
+};
+
+// ---- list, show ----
+
+static void append_node(GString *json, const SnapshotNode *node, guint64 position)
+{
+    g_string_append_printf(json, "{\"id\": %" G_GUINT64_FORMAT ", \"parent\": %" G_GUINT64_FORMAT
+                           ", \"name\": ", node->id, node->parent);
+    json_append_string(json, node->name);
+    g_string_append(json, ", \"note\": ");
+    json_append_string(json, node->note);
+    g_string_append_printf(
+        json, ", \"time\": %" G_GINT64_FORMAT ".%06d, \"own\": %" G_GUINT64_FORMAT
+        ", \"shared\": %" G_GUINT64_FORMAT ", \"here\": %s, \"protected\": %s, \"in-bin\": %s, "
+        "\"automatic\": %s, \"has-memory\": %s}",
+        node->time / G_USEC_PER_SEC, (int)(node->time % G_USEC_PER_SEC), node->own, node->shared,
+        node->id == position ? "true" : "false", node->is_protected ? "true" : "false",
+        node->in_bin ? "true" : "false", node->automatic ? "true" : "false",
+        node->has_memory ? "true" : "false");
+}
+
+static void print_json(const Tree *tree)
+{
+    guint64 position = lodge_snapshots1_get_position(tree->proxy);
+    g_autoptr(GString) json = g_string_new("[");
+    for (guint i = 0; i < tree->nodes->len; i++) {
+        g_string_append(json, i ? ",\n  " : "\n  ");
+        append_node(json, tree->nodes->pdata[i], position);
+    }
+    printf("%s\n]\n", json->str);
+}
+
+static bool is_root(const Tree *tree, const SnapshotNode *node)
+{
+    for (guint i = 0; i < tree->nodes->len; i++) {
+        const SnapshotNode *other = tree->nodes->pdata[i];
+        if (other->id == node->parent)
+            return false;
+    }
+    return true;
+}
+
+// Depth first, without recursion: a tree may be a chain of thousands.
+static void print_tree(const Tree *tree)
+{
+    typedef struct {
+        const SnapshotNode *node;
+        guint depth;
+    } Place;
+    guint64 position = lodge_snapshots1_get_position(tree->proxy);
+    g_autoptr(GArray) stack = g_array_new(FALSE, FALSE, sizeof(Place));
+    for (guint i = tree->nodes->len; i-- > 0;) {
+        Place root = { tree->nodes->pdata[i], 0 };
+        if (is_root(tree, root.node))
+            g_array_append_val(stack, root);
+    }
+    while (stack->len > 0) {
+        Place place = g_array_index(stack, Place, stack->len - 1);
+        g_array_set_size(stack, stack->len - 1);
+        g_autofree char *time = time_text(place.node->time);
+        printf("%6" G_GUINT64_FORMAT "  %s  %9s  %*s%s%s%s%s\n", place.node->id, time,
+               size_text(place.node->own), (int)MIN(place.depth, 20) * 2, "", place.node->name,
+               place.node->is_protected ? "  (protected)" : "",
+               place.node->in_bin ? "  (deleted)" : "",
+               place.node->id == position ? "  <- you are here" : "");
+        for (guint i = tree->nodes->len; i-- > 0;) {
+            Place child = { tree->nodes->pdata[i], place.depth + 1 };
+            if (child.node->parent == place.node->id)
+                g_array_append_val(stack, child);
+        }
+    }
+}
+
+static int run_list(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    if (!tree_open(cli_argument(call, 0), &tree, &error))
+        return fail(error);
+    if (cli_has(call, "--json"))
+        print_json(&tree);
+    else
+        print_tree(&tree);
+    return CLI_OK;
+}
+
+static const CliOption json_option[] = {
+    { "--json", NULL, "as JSON, for scripts" },
+};
+
+static const CliCommand command_list_nodes = {
+    .name = "snapshot list",
+    .arguments = "MACHINE",
+    .summary = "Lists the snapshots as a tree, with the room that each takes.",
+    .options = json_option,
+    .option_count = G_N_ELEMENTS(json_option),
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run_list,
+};
+
+static void print_forecasts(const Tree *tree, const SnapshotNode *node)
+{
+    guint64 needs, frees, discards;
+    if (lodge_snapshots1_call_forecast_sync(tree->proxy, "delete", node->id, &needs, &frees,
+                                            &discards, NULL, NULL))
+        printf("deleting frees           %s\n", size_text(frees));
+    if (lodge_snapshots1_call_forecast_sync(tree->proxy, "goto", node->id, &needs, &frees,
+                                            &discards, NULL, NULL))
+        printf("going there discards     %s\n", size_text(discards));
+}
+
+static int run_show(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    const SnapshotNode *node = NULL;
+    if (tree_open(cli_argument(call, 0), &tree, &error))
+        node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
+    if (!node)
+        return fail(error);
+    if (cli_has(call, "--json")) {
+        g_autoptr(GString) json = g_string_new(NULL);
+        append_node(json, node, lodge_snapshots1_get_position(tree.proxy));
+        printf("%s\n", json->str);
+        return CLI_OK;
+    }
+    g_autofree char *time = time_text(node->time);
+    printf("identifier               %" G_GUINT64_FORMAT "\n", node->id);
+    printf("name                     %s\n", node->name);
+    if (*node->note)
+        printf("note                     %s\n", node->note);
+    printf("taken                    %s%s\n", time, node->automatic ? ", automatically" : "");
+    printf("memory                   %s\n", node->has_memory ? "with it" : "without");
+    printf("protected                %s\n", node->is_protected ? "yes" : "no");
+    printf("deleted                  %s\n", node->in_bin ? "yes" : "no");
+    printf("room of its own          %s\n", size_text(node->own));
+    printf("room shared with others  %s\n", size_text(node->shared));
+    print_forecasts(&tree, node);
+    return CLI_OK;
+}
+
+static const CliCommand command_show_node = {
+    .name = "snapshot show",
+    .arguments = "MACHINE NODE",
+    .summary = "Shows one snapshot, and what deleting it or going to it would do.",
+    .options = json_option,
+    .option_count = G_N_ELEMENTS(json_option),
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run_show,
+};
+
+// ---- goto ----
+
+static int run_goto(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    const SnapshotNode *node = NULL;
+    guint64 kept = 0;
+    if (tree_open(cli_argument(call, 0), &tree, &error))
+        node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
+    if (!node)
+        return fail(error);
+    bool keeps = !cli_has(call, "--discard") && lodge_snapshots1_get_has_changes(tree.proxy);
+    g_autofree char *keep = keeps ? g_strdup_printf("Before %.200s", node->name) : g_strdup("");
+    g_autofree char *valid = g_utf8_make_valid(keep, -1);
+    if (!lodge_snapshots1_call_go_to_sync(tree.proxy, node->id, valid, &kept, NULL, &error))
+        return fail(error);
+    if (kept)
+        printf("what was changed since is snapshot %" G_GUINT64_FORMAT " in the bin\n", kept);
+    return CLI_OK;
+}
+
+static const CliOption goto_options[] = {
+    { "--discard", NULL, "do not keep what was changed since the last snapshot" },
+};
+
+static const CliCommand command_goto = {
+    .name = "snapshot goto",
+    .arguments = "MACHINE NODE",
+    .summary = "Takes the machine back, or over, to a snapshot.",
+    .options = goto_options,
+    .option_count = G_N_ELEMENTS(goto_options),
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run_goto,
+};
+
+// ---- delete, undelete ----
+
+typedef gboolean (*NodeCall)(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
+                             GError **error);
+
+// All nodes are looked up before the first call, so that a wrong name changes nothing.
+static int call_nodes(const CliCall *call, NodeCall function)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    g_autoptr(GPtrArray) found = g_ptr_array_new();
+    if (!tree_open(cli_argument(call, 0), &tree, &error))
+        return fail(error);
+    for (guint i = 1; i < call->arguments->len; i++) {
+        const SnapshotNode *node = snapshots_find(tree.nodes, cli_argument(call, i), &error);
+        if (!node)
+            return fail(error);
+        g_ptr_array_add(found, (gpointer)node);
+    }
+    for (guint i = 0; i < found->len; i++) {
+        const SnapshotNode *node = found->pdata[i];
+        if (!function(tree.proxy, node->id, NULL, &error))
+            return fail(error);
+    }
+    return CLI_OK;
+}
+
+static int run_delete(const CliCall *call)
+{
+    return call_nodes(call, lodge_snapshots1_call_delete_sync);
+}
+
+static const CliCommand command_delete_node = {
+    .name = "snapshot delete",
+    .arguments = "MACHINE NODE...",
+    .summary = "Puts snapshots into the bin; undelete brings them back.",
+    .min_arguments = 2,
+    .max_arguments = 1000,
+    .run = run_delete,
+};
+
+static int run_undelete(const CliCall *call)
+{
+    return call_nodes(call, lodge_snapshots1_call_undelete_sync);
+}
+
+static const CliCommand command_undelete = {
+    .name = "snapshot undelete",
+    .arguments = "MACHINE NODE...",
+    .summary = "Takes snapshots out of the bin.",
+    .min_arguments = 2,
+    .max_arguments = 1000,
+    .run = run_undelete,
+};
+
+static int run_empty_bin(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
+        !lodge_snapshots1_call_empty_bin_sync(tree.proxy, NULL, &error))
+        return fail(error);
+    return CLI_OK;
+}
+
+static const CliCommand command_empty_bin = {
+    .name = "snapshot empty-bin",
+    .arguments = "MACHINE",
+    .summary = "Gives back the room of deleted snapshots, for good.",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run_empty_bin,
+};
+
+// ---- rename, note, protect ----
+
+static int change_text(const CliCall *call,
+                       gboolean (*change)(LodgeSnapshots1 *proxy, guint64 id, const gchar *text,
+                                          GCancellable *cancellable, GError **error))
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    const SnapshotNode *node = NULL;
+    if (tree_open(cli_argument(call, 0), &tree, &error))
+        node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
+    if (!node || !change(tree.proxy, node->id, cli_argument(call, 2), NULL, &error))
+        return fail(error);
+    return CLI_OK;
+}
+
+static int run_rename(const CliCall *call)
+{
+    return change_text(call, lodge_snapshots1_call_rename_sync);
+}
+
+static const CliCommand command_rename = {
+    .name = "snapshot rename",
+    .arguments = "MACHINE NODE NAME",
+    .summary = "Gives a snapshot another name.",
+    .min_arguments = 3,
+    .max_arguments = 3,
+    .run = run_rename,
+};
+
+static int run_note(const CliCall *call)
+{
+    return change_text(call, lodge_snapshots1_call_set_note_sync);
+}
+
+static const CliCommand command_note = {
+    .name = "snapshot note",
+    .arguments = "MACHINE NODE TEXT",
+    .summary = "Gives a snapshot another note.",
+    .min_arguments = 3,
+    .max_arguments = 3,
+    .run = run_note,
+};
+
+static gboolean protect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
+                        GError **error)
+{
+    return lodge_snapshots1_call_set_protected_sync(proxy, id, TRUE, cancellable, error);
+}
+
+static gboolean unprotect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
+                          GError **error)
+{
+    return lodge_snapshots1_call_set_protected_sync(proxy, id, FALSE, cancellable, error);
+}
+
+static int run_protect(const CliCall *call)
+{
+    return call_nodes(call, cli_has(call, "--off") ? unprotect : protect);
+}
+
+static const CliOption protect_options[] = {
+    { "--off", NULL, "they may be deleted again" },
+};
+
+static const CliCommand command_protect = {
+    .name = "snapshot protect",
+    .arguments = "MACHINE NODE...",
+    .summary = "Keeps snapshots from being deleted.",
+    .options = protect_options,
+    .option_count = G_N_ELEMENTS(protect_options),
+    .min_arguments = 2,
+    .max_arguments = 1000,
+    .run = run_protect,
+};
+
+// ---- diff ----
+
+static bool find_or_current(const Tree *tree, const char *text, guint64 *ret_id, GError **error)
+{
+    const SnapshotNode *node = text ? snapshots_find(tree->nodes, text, error) : NULL;
+    *ret_id = node ? node->id : 0;
+    return node || !text;
+}
+
+static void print_diff(GVariant *changes, bool as_json)
+{
+    GVariantIter disks, *ranges;
+    const char *disk;
+    g_autoptr(GString) json = g_string_new("{");
+    g_variant_iter_init(&disks, changes);
+    while (g_variant_iter_loop(&disks, "{&sa(tt)}", &disk, &ranges)) {
+        guint64 offset, length;
+        bool first = true;
+        g_string_append(json, json->len > 1 ? ",\n  " : "\n  ");
+        json_append_string(json, disk);
+        g_string_append(json, ": [");
+        while (g_variant_iter_next(ranges, "(tt)", &offset, &length)) {
+            if (!as_json)
+                printf("%-10s %16" G_GUINT64_FORMAT " %12" G_GUINT64_FORMAT "\n", disk, offset,
+                       length);
+            g_string_append_printf(json, "%s[%" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT "]",
+                                   first ? "" : ", ", offset, length);
+            first = false;
+        }
+        g_string_append_c(json, ']');
+    }
+    if (as_json)
+        printf("%s\n}\n", json->str);
+}
+
+static int run_diff(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Tree) tree = { 0 };
+    guint64 from = 0, to = 0;
+    g_autoptr(GVariant) changes = NULL;
+    const char *second = call->arguments->len > 2 ? cli_argument(call, 2) : NULL;
+    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
+        !find_or_current(&tree, cli_argument(call, 1), &from, &error) ||
+        !find_or_current(&tree, second, &to, &error) ||
+        !lodge_snapshots1_call_diff_sync(tree.proxy, from, to, &changes, NULL, &error))
+        return fail(error);
+    print_diff(changes, cli_has(call, "--json"));
+    return CLI_OK;
+}
+
+static const CliCommand command_diff = {
+    .name = "snapshot diff",
+    .arguments = "MACHINE NODE [NODE]",
+    .summary = "Lists what differs, by disk: offset and length in bytes.",
+    .options = json_option,
+    .option_count = G_N_ELEMENTS(json_option),
+    .min_arguments = 2,
+    .max_arguments = 3,
+    .run = run_diff,
+};
+
+static const CliCommand *const subcommands[] = {
+    &command_take, &command_list_nodes, &command_show_node, &command_goto, &command_delete_node,
+    &command_undelete, &command_empty_bin, &command_rename, &command_note, &command_protect,
+    &command_diff,
+};
+
+const CliCommand command_snapshot = {
+    .name = "snapshot",
+    .arguments = "",
+    .summary = "Snapshots of a machine: take, list, go to, delete and more.",
+    .subcommands = subcommands,
+    .subcommand_count = G_N_ELEMENTS(subcommands),
+};

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See snapshots-client.h.
+#include "app/client/snapshots-client.h"
+
+#include "app/client/engine-launcher.h"
+#include "app/client/vm-client.h"
+
+// A service that has just ended, or another caller's that is not there yet.
+#define TRIES 20
+#define INTERVAL_US (100 * 1000)
+
+static LodgeSnapshots1 *connect_to(GDBusConnection *bus, const char *name, GError **error)
+{
+    g_autoptr(LodgeSnapshots1) proxy = lodge_snapshots1_proxy_new_sync(
+        bus, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START, name, SNAPSHOTS_CLIENT_PATH, NULL, error);
+    if (!proxy)
+        return NULL;
+    g_autofree char *owner = g_dbus_proxy_get_name_owner(G_DBUS_PROXY(proxy));
+    if (!owner)
+        return NULL;
+    // A clone takes as long as it takes.
+    g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(proxy), G_MAXINT);
+    return g_steal_pointer(&proxy);
+}
+
+static bool has_store(const char *folder, const Config *config, GError **error)
+{
+    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
+    if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                "the machine %s has no snapshots: none of its disks is in a snapshot store",
+                config_string(config, "machine.name"));
+    return false;
+}
+
+LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error)
+{
+    g_autoptr(Config) config = vm_client_config(folder, error);
+    if (!config || !has_store(folder, config, error))
+        return NULL;
+    g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
+    if (!bus) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED,
+                            "there is no session bus; log in to a desktop, or use "
+                            "dbus-run-session");
+        return NULL;
+    }
+    g_autofree char *name = vm_store_bus_name(config);
+    for (int tries = 1;; tries++) {
+        g_autoptr(GError) problem = NULL;
+        LodgeSnapshots1 *proxy = connect_to(bus, name, &problem);
+        if (proxy)
+            return proxy;
+        const char *arguments[] = { "--snapshots", folder, NULL };
+        if (!problem && !engine_call(arguments, &problem) && tries < TRIES)
+            g_usleep(INTERVAL_US);
+        if (tries >= TRIES && problem) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+            return NULL;
+        }
+    }
+}
+
+static void node_free(gpointer data)
+{
+    SnapshotNode *node = data;
+    g_free(node->name);
+    g_free(node->note);
+    g_free(node);
+}
+
+static bool lookup_flag(GVariantDict *dict, const char *key)
+{
+    gboolean value = FALSE;
+    g_variant_dict_lookup(dict, key, "b", &value);
+    return value;
+}
+
+static SnapshotNode *node_from_variant(GVariant *dictionary)
+{
+    g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(dictionary);
+    SnapshotNode *node = g_new0(SnapshotNode, 1);
+    g_variant_dict_lookup(&dict, "id", "t", &node->id);
+    g_variant_dict_lookup(&dict, "parent", "t", &node->parent);
+    g_variant_dict_lookup(&dict, "time", "x", &node->time);
+    g_variant_dict_lookup(&dict, "own", "t", &node->own);
+    g_variant_dict_lookup(&dict, "shared", "t", &node->shared);
+    if (!g_variant_dict_lookup(&dict, "name", "s", &node->name))
+        node->name = g_strdup("");
+    if (!g_variant_dict_lookup(&dict, "note", "s", &node->note))
+        node->note = g_strdup("");
+    node->is_protected = lookup_flag(&dict, "protected");
+    node->in_bin = lookup_flag(&dict, "in-bin");
+    node->automatic = lookup_flag(&dict, "automatic");
+    node->has_memory = lookup_flag(&dict, "has-memory");
+    return node;
+}
+
+GPtrArray *snapshots_nodes_from_variant(GVariant *nodes)
+{
+    GPtrArray *all = g_ptr_array_new_with_free_func(node_free);
+    for (gsize i = 0; i < g_variant_n_children(nodes); i++) {
+        g_autoptr(GVariant) dictionary = g_variant_get_child_value(nodes, i);
+        g_ptr_array_add(all, node_from_variant(dictionary));
+    }
+    return all;
+}
+
+static const SnapshotNode *find_id(GPtrArray *nodes, guint64 id)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        const SnapshotNode *node = nodes->pdata[i];
+        if (node->id == id)
+            return node;
+    }
+    return NULL;
+}
+
+const SnapshotNode *snapshots_find(GPtrArray *nodes, const char *text, GError **error)
+{
+    const SnapshotNode *found = NULL;
+    guint64 id;
+    if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXUINT64, &id, NULL) &&
+        (found = find_id(nodes, id)))
+        return found;
+    for (guint i = 0; i < nodes->len; i++) {
+        const SnapshotNode *node = nodes->pdata[i];
+        if (!g_str_equal(node->name, text))
+            continue;
+        if (found) {
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                        "several snapshots are named %s; give an identifier, "
+                        "like %" G_GUINT64_FORMAT " or %" G_GUINT64_FORMAT, text, found->id,
+                        node->id);
+            return NULL;
+        }
+        found = node;
+    }
+    if (!found)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "there is no snapshot %s; lodgectl snapshot list tells what there is", text);
+    return found;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See vm-clone.h.
+#include "app/client/vm-clone.h"
+
+#include "app/client/snapshots-client.h"
+#include "app/client/vm-client.h"
+#include "app/client/vm-create.h"
+
+typedef struct {
+    const char *source;
+    Config *settings;
+    guint64 node;
+    bool linked;
+    GCancellable *cancellable;
+} Clone;
+
+// Its identity is the new machine's own.
+static bool is_identity(const char *name)
+{
+    return g_str_equal(name, "machine.name") || g_str_equal(name, "machine.uuid") ||
+           g_str_has_suffix(name, ".mac");
+}
+
+// Files that stay where they are are named absolutely; an image in the source's folder that is not
+// in its store would be written by two machines.
+static bool set_path(const Clone *clone, Config *config, const char *name, const char *value,
+                     GError **error)
+{
+    if (g_str_has_suffix(value, ".store"))
+        return config_set(config, name, value, error);
+    if (g_str_has_prefix(name, "disk") || g_str_has_prefix(name, "floppy")) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                    "%s is the image %s, which is not in the snapshot store and cannot be cloned; "
+                    "take it out of the machine first", name, value);
+        return false;
+    }
+    g_autofree char *path = config_resolve_path(clone->source, value);
+    return config_set(config, name, path, error);
+}
+
+static bool copy_settings(const Clone *clone, Config *config, GError **error)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        for (unsigned instance = 0; instance < config_keys[i].instances; instance++) {
+            g_autofree char *name = config_key_name(&config_keys[i], instance);
+            const char *value = config_string(clone->settings, name);
+            if (is_identity(name))
+                continue;
+            bool path = config_keys[i].type == CONFIG_PATH && *value;
+            if (!(path ? set_path(clone, config, name, value, error)
+                       : config_set(config, name, value, error)))
+                return false;
+        }
+    }
+    return true;
+}
+
+// Another connection: the clone's own call is under way.
+static void cancelled(GCancellable *cancellable, gpointer data)
+{
+    LodgeSnapshots1 *proxy = data;
+    lodge_snapshots1_call_cancel(proxy, NULL, NULL, NULL);
+}
+
+static bool fill(Config *config, const char *folder, void *data, GError **error)
+{
+    Clone *clone = data;
+    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(clone->source, error);
+    if (!proxy || !copy_settings(clone, config, error))
+        return false;
+    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
+    gulong id = clone->cancellable ? g_cancellable_connect(clone->cancellable,
+                                                           G_CALLBACK(cancelled), proxy, NULL)
+                                   : 0;
+    // Not by the cancellable itself: the service's answer says that nothing is left behind.
+    bool done = lodge_snapshots1_call_clone_sync(proxy, clone->node, path, clone->linked, NULL,
+                                                 error);
+    if (id)
+        g_cancellable_disconnect(clone->cancellable, id);
+    return done;
+}
+
+char *vm_clone(const char *source, guint64 node, const char *name, bool linked,
+               GCancellable *cancellable, GError **error)
+{
+    g_autoptr(Config) settings = vm_client_config(source, error);
+    if (!settings)
+        return NULL;
+    Clone clone = { .source = source, .settings = settings, .node = node, .linked = linked,
+                    .cancellable = cancellable };
+    return vm_create(name, fill, &clone, error);
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See snapshots-object.h and data/dbus/org.lodge.Snapshots1.xml. Every method is one row of a
+// table: a function from its arguments to its results that may block. The interface's description
+// is the generated one; arguments arrive as it declares them, but their values are a caller's and
+// are checked by the store.
+#include "engine/dbus/snapshots-object.h"
+
+#include "data/dbus/lodge-snapshots1.h"
+#include "engine/dbus/errors.h"
+
+#include <string.h>
+
+#define INTERFACE "org.lodge.Snapshots1"
+#define CALLS_AT_ONCE 4
+#define PROGRESS_INTERVAL_US (200 * 1000)
+
+struct SnapshotsObject {
+    GDBusConnection *connection;
+    Store *store;
+    SnapshotsObjectHooks hooks;
+    guint registration;
+    GThreadPool *pool;
+    unsigned busy;
+    GCancellable *clone_cancel; // of the clone under way
+    gint cloning;               // atomic: at most one
+    gint64 progress_at;         // us; the clone's thread only
+};
+
+// Results, NULL where there are none; on failure error is set.
+typedef GVariant *(*Work)(SnapshotsObject *object, GVariant *arguments, GError **error);
+
+typedef struct {
+    const char *name;
+    Work work;
+    bool changes; // TreeChanged is due behind it
+} Method;
+
+typedef struct {
+    SnapshotsObject *object;
+    const Method *method;
+    GDBusMethodInvocation *invocation;
+    GVariant *results;
+    GError *error;
+} Call;
+
+// ---- Reading ----
+
+static GVariant *node_dictionary(SnapshotsObject *object, const StoreNode *node)
+{
+    GVariantBuilder b;
+    StoreSize size = { 0 };
+    store_node_size(object->store, node->id, &size, NULL);
+    g_variant_builder_init(&b, G_VARIANT_TYPE_VARDICT);
+    g_variant_builder_add(&b, "{sv}", "id", g_variant_new_uint64(node->id));
+    g_variant_builder_add(&b, "{sv}", "parent", g_variant_new_uint64(node->parent));
+    g_variant_builder_add(&b, "{sv}", "name", g_variant_new_string(node->name));
+    g_variant_builder_add(&b, "{sv}", "note", g_variant_new_string(node->note ? node->note : ""));
+    g_variant_builder_add(&b, "{sv}", "time", g_variant_new_int64(node->time));
+    g_variant_builder_add(&b, "{sv}", "protected", g_variant_new_boolean(node->is_protected));
+    g_variant_builder_add(&b, "{sv}", "in-bin", g_variant_new_boolean(node->in_bin));
+    g_variant_builder_add(&b, "{sv}", "automatic", g_variant_new_boolean(node->automatic));
+    g_variant_builder_add(&b, "{sv}", "has-memory", g_variant_new_boolean(node->has_memory));
+    g_variant_builder_add(&b, "{sv}", "own", g_variant_new_uint64(size.own));
+    g_variant_builder_add(&b, "{sv}", "shared", g_variant_new_uint64(size.shared));
+    return g_variant_builder_end(&b);
+}
+
+static GVariant *list(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    g_autoptr(GPtrArray) nodes = store_node_list(object->store);
+    GVariantBuilder b;
+    g_variant_builder_init(&b, G_VARIANT_TYPE("aa{sv}"));
+    for (guint i = 0; i < nodes->len; i++)
+        g_variant_builder_add_value(&b, node_dictionary(object, nodes->pdata[i]));
+    return g_variant_new("(aa{sv})", &b);
+}
+
+static GVariant *forecast(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    const char *operation;
+    StoreNodeId id;
+    StoreForecast f = { 0 };
+    bool done;
+    g_variant_get(arguments, "(&st)", &operation, &id);
+    if (strcmp(operation, "take") == 0) {
+        done = store_forecast_take(object->store, 0, &f, error);
+    } else if (strcmp(operation, "goto") == 0) {
+        done = store_forecast_goto(object->store, id, &f, error);
+    } else if (strcmp(operation, "delete") == 0) {
+        done = store_forecast_delete(object->store, id, &f, error);
+    } else {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "%s is not forecast; take, goto and delete are", operation);
+        return NULL;
+    }
+    return done ? g_variant_new("(ttt)", f.needs, f.frees, f.discards) : NULL;
+}
+
+static bool add_disk_diff(SnapshotsObject *object, StoreNodeId from, StoreNodeId to,
+                          const char *disk, GVariantBuilder *b, GError **error)
+{
+    g_autoptr(GArray) ranges = store_diff(object->store, from, to, disk, error);
+    if (!ranges)
+        return false;
+    g_variant_builder_open(b, G_VARIANT_TYPE("{sa(tt)}"));
+    g_variant_builder_add(b, "s", disk);
+    g_variant_builder_open(b, G_VARIANT_TYPE("a(tt)"));
+    for (guint i = 0; i < ranges->len; i++) {
+        const StoreRange *range = &g_array_index(ranges, StoreRange, i);
+        g_variant_builder_add(b, "(tt)", range->offset, range->length);
+    }
+    g_variant_builder_close(b);
+    g_variant_builder_close(b);
+    return true;
+}
+
+static GVariant *diff(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId from, to;
+    g_variant_get(arguments, "(tt)", &from, &to);
+    g_autoptr(GPtrArray) volumes = store_volume_list(object->store);
+    GVariantBuilder b;
+    g_variant_builder_init(&b, G_VARIANT_TYPE("a{sa(tt)}"));
+    for (guint i = 0; i < volumes->len; i++) {
+        const StoreVolume *volume = volumes->pdata[i];
+        if (volume->kind == STORE_DISK &&
+            !add_disk_diff(object, from, to, volume->name, &b, error)) {
+            g_variant_builder_clear(&b);
+            return NULL;
+        }
+    }
+    return g_variant_new("(a{sa(tt)})", &b);
+}
+
+// ---- Changing ----
+
+static GVariant *take(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreTake take = { .time = g_get_real_time() };
+    StoreNodeId id;
+    g_variant_get(arguments, "(&s&s)", &take.name, &take.note);
+    return store_take(object->store, &take, &id, error) ? g_variant_new("(t)", id) : NULL;
+}
+
+static GVariant *go_to(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreTake keep = { .time = g_get_real_time() };
+    StoreNodeId id, kept = STORE_CURRENT;
+    g_variant_get(arguments, "(t&s)", &id, &keep.name);
+    bool done = store_goto(object->store, id, *keep.name ? &keep : NULL, &kept, error);
+    return done ? g_variant_new("(t)", kept) : NULL;
+}
+
+static GVariant *delete_node(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    g_variant_get(arguments, "(t)", &id);
+    store_delete(object->store, id, error);
+    return NULL;
+}
+
+static GVariant *undelete(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    g_variant_get(arguments, "(t)", &id);
+    store_undelete(object->store, id, error);
+    return NULL;
+}
+
+static GVariant *empty_bin(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    store_purge(object->store, STORE_CURRENT, error);
+    return NULL;
+}
+
+static GVariant *rename_node(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    const char *name;
+    g_variant_get(arguments, "(t&s)", &id, &name);
+    store_rename(object->store, id, name, error);
+    return NULL;
+}
+
+static GVariant *set_note(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    const char *note;
+    g_variant_get(arguments, "(t&s)", &id, &note);
+    store_set_note(object->store, id, note, error);
+    return NULL;
+}
+
+static GVariant *set_protected(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    gboolean is_protected;
+    g_variant_get(arguments, "(tb)", &id, &is_protected);
+    store_set_protected(object->store, id, is_protected, error);
+    return NULL;
+}
+
+static void clone_progress(uint64_t done, uint64_t total, void *opaque)
+{
+    SnapshotsObject *object = opaque;
+    gint64 now = g_get_monotonic_time();
+    if (done < total && now - object->progress_at < PROGRESS_INTERVAL_US)
+        return;
+    object->progress_at = now;
+    g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH, INTERFACE,
+                                  "Progress", g_variant_new("(tt)", done, total), NULL);
+}
+
+static GVariant *clone_store(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    const char *path;
+    gboolean linked;
+    g_variant_get(arguments, "(t&sb)", &id, &path, &linked);
+    if (!g_path_is_absolute(path)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    "%s is not an absolute path", path);
+        return NULL;
+    }
+    if (!g_atomic_int_compare_and_exchange(&object->cloning, 0, 1)) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                            "a clone is being made already; wait for it or cancel it");
+        return NULL;
+    }
+    g_cancellable_reset(object->clone_cancel);
+    if (linked)
+        store_clone_linked(object->store, id, path, error);
+    else
+        store_clone_full(object->store, id, path, clone_progress, object, object->clone_cancel,
+                         error);
+    g_atomic_int_set(&object->cloning, 0);
+    return NULL;
+}
+
+static const Method methods[] = {
+    { "List", list, false },
+    { "Forecast", forecast, false },
+    { "Diff", diff, false },
+    { "Take", take, true },
+    { "GoTo", go_to, true },
+    { "Delete", delete_node, true },
+    { "Undelete", undelete, true },
+    { "EmptyBin", empty_bin, true },
+    { "Rename", rename_node, true },
+    { "SetNote", set_note, true },
+    { "SetProtected", set_protected, true },
+    { "Clone", clone_store, true }, // takes or protects a node
+};
+
+// ---- Calls ----
+
+static void used(SnapshotsObject *object)
+{
+    if (object->hooks.used)
+        object->hooks.used(object->hooks.opaque);
+}
+
+// Main thread, with the results there.
+static gboolean finish_call(gpointer data)
+{
+    Call *call = data;
+    SnapshotsObject *object = call->object;
+    if (call->error) {
+        errors_return(call->invocation, call->error);
+    } else {
+        g_dbus_method_invocation_return_value(call->invocation, call->results);
+        if (call->method->changes)
+            g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH,
+                                          INTERFACE, "TreeChanged", NULL, NULL);
+    }
+    g_clear_error(&call->error);
+    g_free(call);
+    object->busy--;
+    used(object);
+    return G_SOURCE_REMOVE;
+}
+
+static void work(gpointer data, gpointer user_data)
+{
+    Call *call = data;
+    GVariant *arguments = g_dbus_method_invocation_get_parameters(call->invocation);
+    call->results = call->method->work(call->object, arguments, &call->error);
+    g_main_context_invoke(NULL, finish_call, call);
+}
+
+static void method_call(GDBusConnection *connection, const char *sender, const char *path,
+                        const char *interface, const char *name, GVariant *arguments,
+                        GDBusMethodInvocation *invocation, gpointer opaque)
+{
+    SnapshotsObject *object = opaque;
+    used(object);
+    const char *why =
+        object->hooks.refuses ? object->hooks.refuses(object->hooks.opaque, name) : NULL;
+    if (why) {
+        g_autoptr(GError) error = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, why);
+        errors_return(invocation, error);
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
+        if (strcmp(methods[i].name, name) != 0)
+            continue;
+        Call *call = g_new0(Call, 1);
+        call->object = object;
+        call->method = &methods[i];
+        call->invocation = invocation;
+        object->busy++;
+        g_thread_pool_push(object->pool, call, NULL);
+        return;
+    }
+    if (strcmp(name, "Cancel") == 0)
+        g_cancellable_cancel(object->clone_cancel);
+    else if (object->hooks.release) // "Release": there is no other method
+        object->hooks.release(object->hooks.opaque);
+    g_dbus_method_invocation_return_value(invocation, NULL);
+}
+
+static GVariant *get_property(GDBusConnection *connection, const char *sender, const char *path,
+                              const char *interface, const char *name, GError **error,
+                              gpointer opaque)
+{
+    SnapshotsObject *object = opaque;
+    if (strcmp(name, "Position") == 0)
+        return g_variant_new_uint64(store_position(object->store));
+    if (strcmp(name, "HasChanges") == 0)
+        return g_variant_new_boolean(store_is_changed(object->store));
+    StoreInfo info;
+    store_info(object->store, &info);
+    if (strcmp(name, "FileSize") == 0)
+        return g_variant_new_uint64(info.file_size);
+    if (strcmp(name, "BinSize") == 0)
+        return g_variant_new_uint64(info.bin_bytes);
+    return g_variant_new_boolean(info.full); // "Full"
+}
+
+// ---- Public ----
+
+SnapshotsObject *snapshots_object_new(GDBusConnection *connection, Store *store,
+                                      const SnapshotsObjectHooks *hooks, GError **error)
+{
+    static const GDBusInterfaceVTable vtable = { method_call, get_property, NULL, { NULL } };
+    SnapshotsObject *object = g_new0(SnapshotsObject, 1);
+    object->connection = g_object_ref(connection);
+    object->store = store;
+    object->hooks = *hooks;
+    object->clone_cancel = g_cancellable_new();
+    object->pool = g_thread_pool_new(work, object, CALLS_AT_ONCE, FALSE, NULL);
+    object->registration = g_dbus_connection_register_object(
+        connection, SNAPSHOTS_OBJECT_PATH, lodge_snapshots1_interface_info(), &vtable, object, NULL,
+        error);
+    if (object->registration)
+        return object;
+    snapshots_object_free(object);
+    return NULL;
+}
+
+unsigned snapshots_object_busy(const SnapshotsObject *object)
+{
+    return object->busy;
+}
+
+void snapshots_object_free(SnapshotsObject *object)
+{
+    if (!object)
+        return;
+    if (object->registration)
+        g_dbus_connection_unregister_object(object->connection, object->registration);
+    g_cancellable_cancel(object->clone_cancel);
+    g_thread_pool_free(object->pool, FALSE, TRUE);
+    while (object->busy > 0) // what has ended is still to be answered
+        g_main_context_iteration(NULL, TRUE);
+    g_object_unref(object->clone_cancel);
+    g_object_unref(object->connection);
+    g_free(object);
+}

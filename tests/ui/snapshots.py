@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine's snapshots on their screen: take, go to, delete with undo, rename, protect, the bin, by
+accessibility and by keyboard; what the screen says is compared with what lodgectl says.
+snapshots.py BIN-FOLDER DEMO-ISO PICTURES-FOLDER"""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import workstation
+from workstation import Atspi, harness
+
+
+def run(tap, lodge, lodgectl, iso):
+    lodgectl("create", "m", "--memory", "64M", "--disk", "64M", "--engine", "interpreter", "--set",
+             "network0.mode=none")
+
+    def nodes():
+        listed = lodgectl("snapshot", "list", "m", "--json")
+        return {n["name"]: n for n in json.loads(listed.stdout or "[]")}
+
+    def becomes(what):
+        return harness.wait_until(lambda: what(nodes()), 30)
+
+    def row(name):
+        return next((n for n in lodge.nodes() if n.get_role_name() in ("list item", "table row")
+                     and (n.get_name() or "").startswith(name + ",")), None)
+
+    def select(name):
+        def act():
+            node = row(name)
+            if node is None:
+                return False
+            lodge.click_on(node)
+            return harness.wait_until(lambda: (again := row(name)) is not None and
+                                      again.get_state_set().contains(Atspi.StateType.SELECTED), 3)
+        return harness.wait_until(act, 20)
+
+    def key(chord):
+        subprocess.run(["xdotool", "windowfocus", "--sync", lodge.window(), "key", "--delay", "80",
+                        chord], check=True)
+
+    def take(name):
+        return (lodge.click("Take…") and lodge.wait_for("Name", "text") is not None and
+                lodge.enter("Name", name) and lodge.click("Take") and
+                becomes(lambda n: name in n) and lodge.shows(name + ", level"))
+
+    tap.check(lodge.start("m") and lodge.shows("m, Powered off"), "a machine that is off")
+    tap.check(lodge.click("Snapshots") and lodge.shows("No Snapshots Yet"), "none yet",
+              lodge.describe())
+    lodge.picture("snapshots-none")
+    tap.check(take("Clean"), "take one", lodge.describe())
+    tap.check(take("Tools"), "and another", lodge.describe())
+    tap.check(lodge.shows("Tools, level 2") and lodge.shows("you are here"), "the tree",
+              lodge.describe())
+
+    tap.check(select("Clean") and lodge.click("Go To") and becomes(lambda n: n["Clean"]["here"]),
+              "go to the first", lodge.describe())
+    tap.check(take("Other") and nodes()["Other"]["parent"] == nodes()["Clean"]["id"],
+              "a branch", lodge.describe())
+    lodge.picture("snapshots-tree")
+
+    tap.check(select("Tools") and lodge.click("Delete") and becomes(lambda n: n["Tools"]["in-bin"])
+              and harness.wait_until(lambda: row("Tools") is None, 20), "delete",
+              lodge.describe())
+    lodge.picture("snapshots-deleted")
+    tap.check(lodge.click("Undo") and becomes(lambda n: not n["Tools"]["in-bin"]) and
+              lodge.shows("Tools, level"), "undo", lodge.describe())
+
+    tap.check(select("Other"), "select by pointer")
+    key("Delete")
+    tap.check(becomes(lambda n: n["Other"]["in-bin"]), "delete by keyboard")
+    tap.check(lodge.choose("More", "Show Deleted Ones") and lodge.shows("Other, level"),
+              "the bin is shown", lodge.describe())
+    tap.check(select("Other") and lodge.choose("More", "Bring Back") and
+              becomes(lambda n: not n["Other"]["in-bin"]), "bring back", lodge.describe())
+
+    tap.check(select("Clean") and lodge.choose("More", "Protect") and
+              becomes(lambda n: n["Clean"]["protected"]) and lodge.shows(", protected"), "protect",
+              lodge.describe())
+    tap.check(harness.wait_until(lambda: not lodge.is_sensitive("Delete"), 20),
+              "what is protected cannot be deleted")
+    select("Clean")
+    key("F2")
+    tap.check(lodge.wait_for("Note", "text") is not None and lodge.enter("Name", "Fresh") and
+              lodge.enter("Note", "right after the installer") and lodge.click("Change") and
+              becomes(lambda n: "Fresh" in n and n["Fresh"]["note"].startswith("right")),
+              "rename", lodge.describe())
+
+    lodgectl("start", "m")
+    tap.check(lodge.shows("m, Running") and
+              harness.wait_until(lambda: not lodge.is_sensitive("Go To"), 20),
+              "a machine that is on stays where it is", lodge.describe())
+    tap.check(take("While running"), "but a snapshot can be taken", lodge.describe())
+    lodge.picture("snapshots-running")
+    lodgectl("stop", "m", "--force")
+
+
+workstation.main(run)
