@@ -29,7 +29,7 @@ typedef struct BtTranslator BtTranslator;
 typedef struct BtFollow BtFollow;
 
 // The jump table of generated code (translator/unit.h): from RIP to code.
-#define BT_JUMP_BITS 12
+#define BT_JUMP_BITS 14
 typedef struct {
     uint64_t tag; // RIP xor cpu->jump_salt
     const uint8_t *code;

@@ -154,9 +154,10 @@ static bool serve_requests(BtCpu *cpu)
     if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
         if (request & BT_REQUEST_CODE) {
-            bt_mmu_renew_chains(cpu);
-            if (cpu->translator)
+            if (cpu->translator) // nothing leads to a unit that was written: links are cut
                 bt_translator_code_written(cpu);
+            else
+                bt_mmu_renew_chains(cpu);
         }
     }
     if (cpu->wait_for_sipi) {

@@ -325,15 +325,20 @@ static bool note_bytes(BtDraft *d, const Work *work)
     return true;
 }
 
+void *bt_draft_space_new(void)
+{
+    return g_new(Work, 1);
+}
+
 BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
                      uint64_t physical, const uint8_t *host)
 {
     if (!host || physical >> 12 >= cpu->vm->page_count || cpu->code_bits == 16)
         return NULL;
-    g_autofree Work *work = g_new(Work, 1);
+    BtTranslator *t = cpu->translator;
+    Work *work = t->draft;
     memset(work->seen, 0, sizeof work->seen);
     BtDraft *d = &work->draft;
-    BtTranslator *t = cpu->translator;
     BtUnit *unit = bt_units_begin(cpu);
     *unit = (BtUnit){ .rip = cpu->rip, .linear = linear, .physical = physical,
                       .key = cpu->mode_key, .limit = cpu->segment[VCPU_CS].limit };

@@ -85,6 +85,7 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     t->site = reserve(BT_SITES * sizeof *t->site);
     t->data = reserve(BT_UNIT_DATA);
     t->pages = g_ptr_array_new();
+    t->draft = bt_draft_space_new();
     t->bmi2 = __builtin_cpu_supports("bmi2");
     t->avx = __builtin_cpu_supports("avx");
     cpu->always_miss = options.always_miss;
@@ -105,6 +106,7 @@ void bt_translator_destroy(BtCpu *cpu)
     munmap(t->site, BT_SITES * sizeof *t->site);
     munmap(t->data, BT_UNIT_DATA);
     g_ptr_array_free(t->pages, TRUE);
+    g_free(t->draft);
     bt_code_memory_free(t->memory);
     g_free(t);
     cpu->translator = NULL;

@@ -149,6 +149,7 @@ struct BtTranslator {
     BtUnitPage *page[BT_UNIT_PAGES];
     GPtrArray *pages;
     uint64_t written;          // of vm->written_count: what was looked at
+    void *draft;               // form.c's work space
     unsigned forgets;          // times that all units went
     uint32_t pending;          // the link by which the last unit was left, 0: none
     // The jump table's salts: a number for each chain key, by a hash of the key.
@@ -191,6 +192,8 @@ void bt_units_update_salt(BtCpu *cpu);
 void *bt_units_data(BtTranslator *t, size_t size, size_t alignment);
 
 // ---- form.c ----
+
+void *bt_draft_space_new(void); // for BtTranslator.draft; free with g_free
 
 // Translates the code at cpu->rip, where the interpreter has `block`; NULL where there is nothing
 // to translate.

@@ -232,15 +232,18 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
     if (!link->guard && (unit->physical_second || from->linear >> 12 != unit->linear >> 12 ||
                          from->physical >> 12 != unit->physical >> 12))
         return;
-    if (link->target)
+    uint32_t target = (uint32_t)(unit - t->unit);
+    if (link->target && link->target != target)
         take_out(t, index);
     if (link->guard)
         write_32(t, link->guard, -(uint32_t)(cpu->chain_key >> 32));
     uint32_t to = link->backward ? unit->entry : unit->forward;
     write_32(t, link->distance, to - (link->distance + 4));
-    link->target = (uint32_t)(unit - t->unit);
-    link->next = unit->incoming;
-    unit->incoming = index;
+    if (!link->target) {
+        link->target = target;
+        link->next = unit->incoming;
+        unit->incoming = index;
+    }
     cpu->stats.units[VCPU_UNIT_LINKS]++;
     synchronize();
 }
