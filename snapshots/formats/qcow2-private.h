@@ -89,7 +89,8 @@ typedef struct {
     ImageCache *ref_cache;
     unsigned refblock_bits; // log2 of entries in a refcount block
     GHashTable *metadata;   // bitmaps of clusters, by cluster >> METADATA_CHUNK_BITS
-    uint64_t free_hint;     // no free cluster lies before this index
+    uint64_t free_hint;     // free clusters before this index are in `freed`, or found at next open
+    GArray *freed;          // of uint64_t, indices; a count may have gone up again
     uint64_t allocated_end; // in the file's bytes; tables need not be written yet
     GArray *pending;        // of Qcow2Range: to be given up once nothing on disk names them
     bool stopped;           // damage was found: nothing is written any more

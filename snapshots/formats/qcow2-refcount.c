@@ -13,6 +13,7 @@
 
 #define METADATA_CHUNK_BITS 15 // clusters in a bitmap of 4 KiB
 #define HIGHEST_OFFSET      (UINT64_C(1) << 56)
+#define FREED_MAX           65536u
 #define REF_CACHE_BYTES     (UINT64_C(4) << 20)
 
 static uint64_t chunk_of(uint64_t cluster)
@@ -202,6 +203,47 @@ static int ensure_refblock(Image *image, uint64_t cluster, bool *ret_taken)
     return result;
 }
 
+// The first cluster from `cluster` on that has no reference, or the end of what one look shows.
+static int skip_used(Image *image, uint64_t cluster, uint64_t *ret_cluster)
+{
+    Qcow2 *q = image->state;
+    uint8_t words[512];
+    uint64_t offset, index, per_word = UINT64_C(64) >> q->refcount_order;
+    locate(q, cluster, &offset, &index);
+    uint64_t left = q->cluster_size - offset % q->cluster_size;
+    size_t size = (size_t)MIN(sizeof words, left);
+    int result = image_cache_read(q->ref_cache, offset, words, size);
+    if (result < 0)
+        return result;
+    uint64_t end = size / 8 * per_word;
+    while (index < end && qcow2_refcount_get(words, index, q->refcount_order)) {
+        index++;
+        cluster++;
+    }
+    *ret_cluster = cluster;
+    return 0;
+}
+
+// A cluster that was given up since the open. ret_found: false where there is none.
+static int take_freed(Image *image, uint64_t *ret_cluster, bool *ret_found)
+{
+    Qcow2 *q = image->state;
+    *ret_found = false;
+    while (q->freed->len && !*ret_found) {
+        uint64_t count, cluster = g_array_index(q->freed, uint64_t, q->freed->len - 1);
+        g_array_set_size(q->freed, q->freed->len - 1);
+        int result = qcow2_refcount(image, cluster, &count);
+        if (result == 0 && count == 0 && !qcow2_metadata_hit(q, cluster << q->cluster_bits, 1)) {
+            result = qcow2_set_refcount(image, cluster, 1);
+            *ret_found = true;
+            *ret_cluster = cluster;
+        }
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
 // Takes the first run of free clusters from `from` on; their counts become 1.
 static int take_run(Image *image, uint64_t from, uint64_t clusters, uint64_t *ret_first)
 {
@@ -223,6 +265,10 @@ static int take_run(Image *image, uint64_t from, uint64_t clusters, uint64_t *re
         if (taken || count) {
             first = cluster + 1;
             have = 0;
+            if (qcow2_has_refblock(q, first))
+                result = skip_used(image, first, &first);
+            if (result < 0)
+                return result;
         } else {
             have++;
         }
@@ -307,7 +353,14 @@ int qcow2_allocate_run(Image *image, uint64_t clusters, uint64_t *ret_offset)
     uint64_t first, from = clusters == 1 ? q->free_hint : MAX(file_end(image), q->free_hint);
     if (q->stopped)
         return -EIO;
-    int result = take_run(image, from, clusters, &first);
+    bool found = false;
+    int result = clusters == 1 ? take_freed(image, &first, &found) : 0;
+    if (result == 0 && found) {
+        *ret_offset = first << q->cluster_bits;
+        return 0;
+    }
+    if (result == 0)
+        result = take_run(image, from, clusters, &first);
     if (result < 0)
         return result;
     if (clusters == 1)
@@ -341,7 +394,8 @@ static int release(Image *image, uint64_t cluster)
     result = qcow2_set_refcount(image, cluster, count - 1);
     if (result < 0 || count > 1)
         return result;
-    q->free_hint = MIN(q->free_hint, cluster);
+    if (q->freed->len < FREED_MAX)
+        g_array_append_val(q->freed, cluster);
     metadata_remove(q, cluster);
     image_cache_forget(q->l2_cache, offset, q->cluster_size);
     return image_file_punch(image->file, offset, q->cluster_size);

@@ -55,6 +55,7 @@ static bool qcow2_open(Image *image, ImageScope *scope, const ImageOpen *options
     image->state = q;
     q->snapshots = g_array_new(FALSE, FALSE, sizeof(Qcow2Snapshot));
     q->pending = g_array_new(FALSE, FALSE, sizeof(Qcow2Range));
+    q->freed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     if (!qcow2_read_header(image, scope, error))
         return false;
     image->unit_size = (size_t)q->cluster_size;
@@ -107,6 +108,7 @@ static void qcow2_close(Image *image)
     g_clear_pointer(&q->metadata, g_hash_table_unref);
     g_array_unref(q->snapshots);
     g_array_unref(q->pending);
+    g_array_unref(q->freed);
     g_free(q->l1);
     g_free(q->reftable);
     g_free(q);

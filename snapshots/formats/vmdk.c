@@ -432,11 +432,16 @@ static int vmdk_touch(Image *image)
     if (!at)
         return 0;
     at += *at == '\n' ? 5 : 4;
-    if (strspn(at, "0123456789abcdefABCDEF") != 8)
+    // In place: as many digits as there are.
+    size_t count = strspn(at, "0123456789abcdefABCDEF");
+    if (count == 0 || count > 8)
         return 0;
-    v->cid = g_random_int() & 0x7fffffff;
-    g_autofree char *digits = g_strdup_printf("%08x", v->cid);
-    return image_file_write(image->file, v->descriptor + (uint64_t)(at - text), digits, 8);
+    uint32_t mask = (uint32_t)((UINT64_C(1) << count * 4) - 1), old = v->cid;
+    v->cid = g_random_int() & mask;
+    if (v->cid == old)
+        v->cid ^= 1;
+    g_autofree char *digits = g_strdup_printf("%0*x", (int)count, v->cid);
+    return image_file_write(image->file, v->descriptor + (uint64_t)(at - text), digits, count);
 }
 
 static int set_entry(Image *image, Extent *extent, uint64_t grain, uint32_t entry)

@@ -28,6 +28,7 @@ static const Kind kinds[] = {
     { "vdi", "vdi", "vdi", "-o static=on", true },
     { "vhd", "vpc", "vhd", "-o subformat=dynamic,force_size=on", true },
     { "vhd", "vpc", "vhd", "-o subformat=fixed,force_size=on", true },
+    { "vhd", "vpc", "vhd", "-o subformat=dynamic", true },
     { "vhdx", "vhdx", "vhdx", "-o subformat=dynamic", false },
     { "vhdx", "vhdx", "vhdx", "-o subformat=dynamic,block_size=1M,log_size=2M", false },
     { "vhdx", "vhdx", "vhdx", "-o subformat=fixed", false },
