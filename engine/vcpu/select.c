@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The calibrated loop runs in a machine of one CPU and 64 KiB of RAM: real-mode code with an ALU
-// operation, a load, a store and a branch, the mix that separates execution in hardware from any
-// kind of emulation.
+// The calibrated loop runs in a machine of one CPU and 64 KiB of RAM: 32-bit code in flat segments
+// without paging, with an ALU operation, a load, a store and a branch, the mix that separates
+// execution in hardware from any kind of emulation, and translation from interpretation.
 #include "engine/vcpu/select.h"
 
 #include "engine/memory/ram.h"
@@ -11,11 +11,11 @@
 
 // mov ecx, N; loop: add eax, ecx; mov [600h], eax; mov ebx, [604h]; dec ecx; jnz loop; hlt
 static const uint8_t loop_code[] = {
-    0x66, 0xb9, 0, 0, 0, 0,                   // mov ecx, imm32
-    0x66, 0x01, 0xc8,                         // add eax, ecx
-    0x66, 0xa3, 0x00, 0x06,                   // mov [600h], eax
-    0x66, 0x8b, 0x1e, 0x04, 0x06,             // mov ebx, [604h]
-    0x66, 0x49,                               // dec ecx
+    0xb9, 0, 0, 0, 0,                         // mov ecx, imm32
+    0x01, 0xc8,                               // add eax, ecx
+    0xa3, 0x00, 0x06, 0x00, 0x00,             // mov [600h], eax
+    0x8b, 0x1d, 0x04, 0x06, 0x00, 0x00,       // mov ebx, [604h]
+    0x49,                                     // dec ecx
     0x75, 0xf0,                               // jnz
     0xf4,                                     // hlt
 };
@@ -44,12 +44,15 @@ static double time_loop(const BackendVmConfig *config, const VcpuBackendOps *ops
                         BackendVcpu *vcpu, uint8_t *code, uint32_t iterations)
 {
     memcpy(code, loop_code, sizeof loop_code);
-    memcpy(code + 2, &iterations, sizeof iterations);
+    memcpy(code + 1, &iterations, sizeof iterations);
     guest_memory_written(config->memory, LOOP_ADDRESS, sizeof loop_code);
     VcpuState state;
     vcpu_state_reset(&state, 0);
-    state.segment[VCPU_CS].selector = 0;
-    state.segment[VCPU_CS].base = 0;
+    state.cr0 |= 1; // PE
+    for (unsigned i = 0; i < VCPU_SEGMENTS; i++)
+        state.segment[i] = (VcpuSegment){ .selector = 16, .limit = UINT32_MAX, .access = 0xc093 };
+    state.segment[VCPU_CS].selector = 8;
+    state.segment[VCPU_CS].access = 0xc09b;
     state.rip = LOOP_ADDRESS;
     if (!ops->set_state(vcpu, &state, VCPU_STATE_GENERAL | VCPU_STATE_SEGMENTS |
                                         VCPU_STATE_EVENTS))
