@@ -70,6 +70,7 @@ enum {
     BT_KEY_FLAT_SHIFT = 8, // a bit each for ES, CS, SS, DS: base 0, limit 4 GiB, may be read (and
                            // written, CS excepted); all set in long mode
     BT_KEY_ALONE = 1 << 12, // one instruction
+    BT_KEY_RING_0 = 1 << 13, // CPL 0
 };
 
 static inline unsigned bt_block_jump_index(uint64_t linear)

@@ -212,7 +212,6 @@ struct BtCpu {
     uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
     uint64_t unit_target; // of an indirect call, while its stack access is checked
     uint64_t unit_held;  // what T3 holds where a unit goes on
-    uint32_t unit_link;  // by which link the unit was left, 0: none
     uint32_t unit_flags; // status flags across a check, in the form of flags_status
     bool unit_continues; // the instruction that ran in C goes on behind itself
     BtJump jump[1u << BT_JUMP_BITS];

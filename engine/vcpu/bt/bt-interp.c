@@ -35,6 +35,8 @@ static uint32_t make_mode_key(const BtCpu *cpu)
                    (uint32_t)(cpu->stack_bits >> 5) << BT_KEY_STACK_SHIFT;
     if (cpu->cpl == 3)
         key |= BT_KEY_USER;
+    else if (cpu->cpl == 0)
+        key |= BT_KEY_RING_0;
     if (cpu->mode == BT_MODE_LONG)
         return key | 0xfu << BT_KEY_FLAT_SHIFT;
     for (unsigned i = VCPU_ES; i <= VCPU_DS; i++) {
@@ -52,7 +54,7 @@ static uint32_t servable(const BtCpu *cpu)
 }
 
 // Brings all that is derived for the hot path up to date.
-static void update_derived(BtCpu *cpu)
+void bt_run_update(BtCpu *cpu)
 {
     cpu->flat_mask = cpu->mode == BT_MODE_LONG ? UINT64_MAX : UINT32_MAX;
     cpu->rip_mask = cpu->code_bits == 64   ? UINT64_MAX
@@ -110,6 +112,7 @@ static bool left_by_jump(BtCpu *cpu, BtLeave why)
     case BT_LEAVE_EXCEPTION:
         uncount_from_rip(cpu);
         cpu->block = NULL;
+        cpu->shadow = 0; // the translator runs instructions with their shadow set
         cpu->stepping = false;
         return !bt_deliver_fault(cpu);
     case BT_LEAVE_RETRY_ALONE:
@@ -174,6 +177,12 @@ static bool serve_requests(BtCpu *cpu)
         return false;
     cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
     return true;
+}
+
+bool bt_run_undisturbed(const BtCpu *cpu)
+{
+    return !(request_of(cpu) & servable(cpu)) && !cpu->halted && !cpu->wait_for_sipi &&
+           !cpu->alone && !cpu->shadow && !cpu->instructions_left && !cpu->follow;
 }
 
 static void run_block(BtCpu *cpu, BtBlock *block)
@@ -266,7 +275,7 @@ void bt_run(BtCpu *cpu)
             }
             cpu->alone = true;
         }
-        update_derived(cpu);
+        bt_run_update(cpu);
         if (cpu->alone || cpu->shadow || (request_of(cpu) & BT_REQUEST_STEP))
             run_alone(cpu);
         else

@@ -13,6 +13,11 @@
 // Runs until cpu->exit is filled (HALT, SHUTDOWN, KICK, INTERNAL_ERROR). The setjmp of cpu->leave
 // is here. On entry it looks at cpu->halted, cpu->wait_for_sipi and cpu->request.
 void bt_run(BtCpu *cpu);
+// For the translator, between instructions. undisturbed: the run loop would go on with the code at
+// cpu->rip, nothing else being due. update: brings what the hot path derives from the mode up to
+// date.
+bool bt_run_undisturbed(const BtCpu *cpu);
+void bt_run_update(BtCpu *cpu);
 
 // The page generations of a machine, its locks, and its listener at vm->config.memory, which must
 // be set. limit: as GuestMemory's.

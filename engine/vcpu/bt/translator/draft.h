@@ -26,6 +26,7 @@ typedef struct {
     bool changes_flags;  // may set some
     bool flags_live;     // wanted before it: code may not change the host's unless they are saved
     uint32_t live_after; // of BT_STATUS_FLAGS
+    bool window;       // an STI that runs inline: a poll follows behind the next instruction
     bool fpu;          // emit-simd.c or emit-x87.c knows it
     uint8_t classes;   // what it needs: of BT_GATE_UNIT
     uint8_t alignment; // of the memory operand, minus one
@@ -95,6 +96,12 @@ typedef struct {
 static inline BtGuestInsn *bt_draft_insn(BtDraft *d)
 {
     return &d->insn[d->at];
+}
+
+// The present instruction is the one that the shadow of an STI covers.
+static inline bool bt_draft_in_shadow(const BtDraft *d)
+{
+    return d->at > 0 && d->insn[d->at - 1].window;
 }
 
 // Offset of a place in the code.
@@ -197,6 +204,12 @@ bool bt_opens(const BtDraft *d);
 // Makes sure that its classes are open. Changes flags: between bt_emit_flags_begin and _end.
 void bt_emit_open(BtDraft *d);
 
+// ---- emit-system.c ----
+
+bool bt_emit_system(BtDraft *d);
+// Whether the instruction is one of those that emit-system.c knows, as things are.
+bool bt_system_known(const BtDraft *d, const BtGuestInsn *g);
+
 // ---- emit-stack.c, emit-branch.c ----
 
 bool bt_emit_stack(BtDraft *d);
@@ -216,7 +229,7 @@ void bt_note_link(BtDraft *d, uint8_t *distance_at, uint64_t rip);
 // ---- form.c ----
 
 // Whether the instruction runs without a call of C, but for sites.
-bool bt_runs_inline(const BtGuestInsn *g);
+bool bt_runs_inline(const BtDraft *d, const BtGuestInsn *g);
 
 // ---- emit.c ----
 

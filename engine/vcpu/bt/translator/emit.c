@@ -25,14 +25,14 @@ static void emit_count(BtDraft *d)
 
 _Static_assert(BT_UNIT_MAX < 128, "emit_count");
 
-// Leaves where a request waits that can be served.
-static void emit_poll(BtDraft *d)
+// Leaves to `rip` where a request waits that can be served.
+static void emit_poll(BtDraft *d, bool flags_live, uint64_t rip, unsigned rest)
 {
     HostCode *c = &d->code;
     uint8_t *leave;
-    if (d->t->options.poll_always) {
+    if (d->t->options.poll_always && rip == d->unit->rip) {
         leave = host_jump(c);
-    } else if (!d->insn[0].flags_live) {
+    } else if (!flags_live) {
         host_load(c, 4, HOST_T1, HOST_CPU(request_mask));
         host_op_memory(c, 4, 0x85, HOST_T1, HOST_CPU(request)); // test [request], T1
         leave = host_jump_if(c, HOST_NE);
@@ -49,8 +49,8 @@ static void emit_poll(BtDraft *d)
         host_skip_end(c, none);
         host_move(c, HOST_RCX, HOST_T1);
     }
-    d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_LINK, .distance_at = leave,
-                                    .rip = d->unit->rip, .poll = true };
+    d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_LINK, .distance_at = leave, .rip = rip,
+                                    .poll = true, .rest = rest };
 }
 
 void bt_emit_call_out(BtDraft *d)
@@ -67,6 +67,7 @@ void bt_emit_call_out(BtDraft *d)
     d->open = 0; // the instruction may change what is
     d->held = HOST_NONE;
     call_out->rest = d->count - d->at - 1;
+    call_out->shadow = bt_draft_in_shadow(d);
     host_load_constant(c, HOST_T1, (uintptr_t)call_out);
     host_reach(host_call(c), d->t->writable + d->t->call_out);
 }
@@ -167,6 +168,8 @@ static void emit_cold_link(BtDraft *d, const BtCold *cold)
     BtLink *link = &d->t->link[index];
     host_reach(cold->distance_at, c->at);
     if (cold->poll) {
+        if (cold->rest)
+            emit_count_quietly(d, -(int)cold->rest);
         emit_stub(d, index); // never patched
     } else if (cold->rest == 0 && in_unit_page(d, cold->rip)) {
         link->distance = bt_draft_offset(d, cold->distance_at);
@@ -209,7 +212,7 @@ static bool emit_inline(BtDraft *d)
     uint64_t target;
     uint8_t held = bt_branch_flow(d, g, &target) == BT_FLOW_CONDITIONAL ? d->held : HOST_NONE;
     d->held = HOST_NONE;
-    bool done = bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_branch(d);
+    bool done = bt_emit_simd(d) || bt_emit_x87(d) || bt_emit_branch(d) || bt_emit_system(d);
     d->held = done ? held : HOST_NONE;
     return done;
 }
@@ -225,7 +228,7 @@ static void settle(BtDraft *d)
 static void emit_insn(BtDraft *d)
 {
     BtGuestInsn *g = bt_draft_insn(d);
-    if (!bt_runs_inline(g))
+    if (!bt_runs_inline(d, g))
         settle(d);
     g->start = d->code.at;
     d->held_before = d->held;
@@ -254,11 +257,19 @@ bool bt_emit_unit(BtDraft *d)
     if (d->insn[0].flags_live)
         bt_emit_flags_restore(c, HOST_T1);
     d->unit->entry = bt_draft_offset(d, c->at);
-    emit_poll(d);
+    emit_poll(d, d->insn[0].flags_live, d->unit->rip, 0);
     d->unit->forward = bt_draft_offset(d, c->at);
     emit_count(d);
-    for (d->at = 0; d->at < d->count; d->at++)
+    for (d->at = 0; d->at < d->count; d->at++) {
         emit_insn(d);
+        if (bt_draft_in_shadow(d)) {
+            const BtGuestInsn *g = bt_draft_insn(d);
+            settle(d);
+            if (g->live_after)
+                bt_emit_flags_native(d, HOST_T1);
+            emit_poll(d, g->live_after != 0, bt_draft_next_rip(d, g), d->count - d->at - 1);
+        }
+    }
     const uint8_t *end = c->at;
     const BtGuestInsn *last = &d->insn[d->count - 1];
     d->at = d->count - 1;

@@ -91,17 +91,18 @@ static bool is_stack(ZydisMnemonic mnemonic)
            mnemonic == ZYDIS_MNEMONIC_LEAVE;
 }
 
-bool bt_runs_inline(const BtGuestInsn *g)
+bool bt_runs_inline(const BtDraft *d, const BtGuestInsn *g)
 {
     const ZydisDecodedInstruction *insn = &g->decoded.insn;
-    return g->known && (g->fpu || bt_copy_known(insn) || is_stack(insn->mnemonic));
+    return g->known && (g->fpu || bt_copy_known(insn) || is_stack(insn->mnemonic) ||
+                        bt_system_known(d, g));
 }
 
 // Whether the interpreter's handler may change what the unit depends on.
 static bool ends_unit(BtDraft *d, const BtGuestInsn *g)
 {
     const ZydisDecodedInstruction *insn = &g->decoded.insn;
-    if (bt_runs_inline(g)) {
+    if (bt_runs_inline(d, g)) {
         // MOV and POP to segment, control and debug registers are in the same mnemonics.
         if (insn->mnemonic != ZYDIS_MNEMONIC_MOV && insn->mnemonic != ZYDIS_MNEMONIC_POP)
             return false;
@@ -149,6 +150,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         note_flags(g);
         note_memory(g);
         note_fpu(g);
+        g->window = false;
         d->count++;
         low = MIN(low, offset);
         high = MAX(high, offset + length);
@@ -237,7 +239,7 @@ static uint32_t peek(BtDraft *d, Work *work, uint64_t rip, unsigned depth)
         case BT_FLOW_END:
             return wanted | (BT_STATUS_FLAGS & ~set);
         case BT_FLOW_NEXT:
-            if (!bt_runs_inline(g))
+            if (!bt_runs_inline(d, g))
                 return wanted | (BT_STATUS_FLAGS & ~set);
             break;
         }
@@ -263,7 +265,7 @@ static void find_live_flags(BtDraft *d, Work *work)
     uint32_t live = BT_STATUS_FLAGS;
     switch (bt_branch_flow(d, last, &target)) {
     case BT_FLOW_NEXT:
-        if (!bt_runs_inline(last))
+        if (!bt_runs_inline(d, last))
             break;
         // fall through
     case BT_FLOW_CONDITIONAL:
@@ -282,7 +284,7 @@ static void find_live_flags(BtDraft *d, Work *work)
         if (flow == BT_FLOW_CONDITIONAL)
             live |= wanted_at(d, work, g->inverted ? bt_draft_next_rip(d, g) : target);
         g->live_after = exact ? BT_STATUS_FLAGS : live;
-        if (flow == BT_FLOW_END || (flow == BT_FLOW_NEXT && !bt_runs_inline(g)))
+        if (flow == BT_FLOW_END || (flow == BT_FLOW_NEXT && !bt_runs_inline(d, g)))
             live = BT_STATUS_FLAGS;
         else
             live = g->reads_flags | (live & ~g->writes_flags);

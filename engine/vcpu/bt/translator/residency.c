@@ -34,7 +34,7 @@ static unsigned wanted_ahead(const BtDraft *d)
     for (unsigned i = d->at; i < d->count; i++) {
         const BtGuestInsn *g = &d->insn[i];
         uint64_t target;
-        if (!bt_runs_inline(g) && bt_branch_flow(d, g, &target) == BT_FLOW_NEXT)
+        if (!bt_runs_inline(d, g) && bt_branch_flow(d, g, &target) == BT_FLOW_NEXT)
             break;
         wanted |= g->classes;
     }

@@ -49,6 +49,7 @@ static void run(BtCpu *cpu, BtCallOut *out)
 {
     cpu->block = &out->block;
     cpu->block_rip = out->rip;
+    cpu->shadow = out->shadow ? BT_SHADOW_STI : 0;
     cpu->unit_continues = false;
     const BtInsn *insn = out->block.insn;
 #if BT_TAIL_CALLS
@@ -63,6 +64,8 @@ static void run(BtCpu *cpu, BtCallOut *out)
     cpu->block = NULL;
     cpu->insn = NULL;
     cpu->link = NULL;
+    if (out->shadow)
+        cpu->shadow = 0;
 }
 
 // The unit may go on behind an instruction that ran in C: it did not transfer control, and no code
@@ -74,15 +77,23 @@ static bool may_go_on(const BtCpu *cpu, const BtInsn *insn)
              (BT_REQUEST_CODE | BT_REQUEST_STEP | BT_REQUEST_SHADOW));
 }
 
-bool bt_unit_call_out(BtCpu *cpu, BtCallOut *out)
+const uint8_t *bt_unit_call_out(BtCpu *cpu, BtCallOut *out)
 {
     cpu->instructions -= out->rest;
     cpu->stats.units[VCPU_UNIT_CALL_OUTS]++;
     run(cpu, out);
     if (!may_go_on(cpu, out->block.insn))
-        return false;
+        return bt_unit_next(cpu);
     cpu->instructions += out->rest;
-    return true;
+    return BT_UNIT_GOES_ON;
+}
+
+const uint8_t *bt_unit_follow(BtCpu *cpu, uint32_t link)
+{
+    BtTranslator *t = cpu->translator;
+    cpu->rip = t->link[link].rip;
+    t->pending = link;
+    return bt_unit_next(cpu);
 }
 
 // ---- Sites ----
@@ -169,12 +180,13 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
         cpu->alone = true;
         return NULL;
     }
+    out->shadow = site.flags & BT_SITE_SHADOW;
     cpu->instructions++;
     cpu->stats.units[VCPU_UNIT_SLOW]++;
     run(cpu, out);
     if (opens || !may_go_on(cpu, out->block.insn) ||
         (site.open && !bt_fpu_open(cpu, site.open)))
-        return NULL;
+        return bt_unit_next(cpu);
     cpu->instructions += rest;
     hold(cpu, site.held_after);
     cpu->unit_flags = cpu->flags_status; // whichever the code there goes by

@@ -36,10 +36,17 @@ static void epilogue(HostCode *c)
     host_bytes(c, "\x41\x5f\x41\x5e\x41\x5d\x41\x5c\x5d\x5b\xc3", 11); // pop r15..r12, rbp, rbx
 }
 
-static void leave_without_link(HostCode *c)
+// What C answered is in RAX: code to go on with, or 0 to leave.
+static void go_on_or_leave(BtTranslator *t, HostCode *c)
 {
-    host_op_memory(c, 4, 0xc7, 0, HOST_CPU(unit_link)); // mov dword, 0
-    host_32(c, 0);
+    host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
+    uint8_t *leaves = host_jump_if(c, HOST_E);
+    host_move(c, HOST_T1, HOST_RAX);
+    host_load(c, 8, HOST_T3, HOST_CPU(unit_held));
+    bt_residency_restore(t, c);
+    reload(c);
+    host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
+    host_reach(leaves, c->at);
     epilogue(c);
 }
 
@@ -64,8 +71,10 @@ static void emit_leave(BtTranslator *t, HostCode *c)
 {
     spill(c);
     bt_residency_keep(t, c);
-    host_store(c, 4, HOST_CPU(unit_link), HOST_T2);
-    epilogue(c);
+    host_op_registers(c, 4, 0x89, HOST_T2, HOST_RSI);
+    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    call_c(c, (uintptr_t)bt_unit_follow);
+    go_on_or_leave(t, c);
 }
 
 // Called with the linear address in T1 and the site's number behind the call; goes on elsewhere.
@@ -78,15 +87,7 @@ static void emit_slow(BtTranslator *t, HostCode *c)
     host_load(c, 8, HOST_RDI, HOST_CPU(self));
     host_move(c, HOST_RDX, HOST_T1);
     call_c(c, (uintptr_t)bt_unit_slow);
-    host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
-    uint8_t *leaves = host_jump_if(c, HOST_E);
-    host_move(c, HOST_T1, HOST_RAX);
-    host_load(c, 8, HOST_T3, HOST_CPU(unit_held));
-    bt_residency_restore(t, c);
-    reload(c);
-    host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
-    host_reach(leaves, c->at);
-    leave_without_link(c);
+    go_on_or_leave(t, c);
 }
 
 // Called with the call-out in T1; returns, or leaves.
@@ -99,12 +100,13 @@ static void emit_call_out(BtTranslator *t, HostCode *c)
     host_move(c, HOST_RSI, HOST_T1);
     call_c(c, (uintptr_t)bt_unit_call_out);
     host_alu_constant(c, 8, 0, HOST_RSP, 8);
-    host_bytes(c, "\x84\xc0", 2); // test al, al
-    uint8_t *leaves = host_jump_if(c, HOST_E);
+    host_alu_constant(c, 8, 7, HOST_RAX, 1); // BT_UNIT_GOES_ON
+    uint8_t *elsewhere = host_jump_if(c, HOST_NE);
     reload(c);
     host_byte(c, 0xc3);
-    host_reach(leaves, c->at);
-    leave_without_link(c);
+    host_reach(elsewhere, c->at);
+    host_alu_constant(c, 8, 0, HOST_RSP, 8);
+    go_on_or_leave(t, c);
 }
 
 void bt_thunks_emit(BtTranslator *t)

@@ -7,6 +7,7 @@
 
 #include "engine/vcpu/bt/bt-cache.h"
 #include "engine/vcpu/bt/bt-memory.h"
+#include "engine/vcpu/bt/bt-parts.h"
 
 #include <asm/prctl.h>
 #include <string.h>
@@ -132,16 +133,12 @@ void bt_translator_begin(BtCpu *cpu)
 
 static void enter(BtCpu *cpu, const uint8_t *code)
 {
-    BtTranslator *t = cpu->translator;
+    const BtTranslator *t = cpu->translator;
     void (*thunk)(const uint8_t *) = (void (*)(const uint8_t *))(t->executable + t->enter);
     cpu->block = NULL;
     cpu->insn = NULL;
     cpu->stats.units[VCPU_UNIT_ENTRIES]++;
     thunk(code);
-    if (cpu->unit_link) {
-        cpu->rip = t->link[cpu->unit_link].rip;
-        t->pending = cpu->unit_link;
-    }
 }
 
 // The linear address of cpu->rip; false where to fetch there faults.
@@ -156,45 +153,73 @@ static bool linear_rip(const BtCpu *cpu, uint64_t *ret_linear)
     return cpu->rip <= MIN(cpu->segment[VCPU_CS].limit, cpu->rip_mask);
 }
 
-bool bt_translator_run(BtCpu *cpu)
+// A unit for the block at cpu->rip, where it ran often enough.
+static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host)
+{
+    BtBlock *block = bt_cache_find(cpu, false);
+    unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
+    if (!block->cached ||
+        ++block->entries < MIN(cpu->translator->options.hot << writes, UINT16_MAX))
+        return NULL;
+    block->entries = 0; // where it cannot be translated, not so soon again
+    const BtCache *cache = cpu->block_cache;
+    BtUnit *unit = bt_unit_form(cpu, &cache->decoders, block, linear, physical, host);
+    if (unit)
+        cpu->stats.translations++;
+    return unit;
+}
+
+// The code for cpu->rip; may_form: from the run loop, where it may be translated first.
+static const uint8_t *find_code(BtCpu *cpu, bool may_form)
 {
     BtTranslator *t = cpu->translator;
     if (!cpu->jump_salt)
         bt_units_update_salt(cpu);
-    uint32_t pending = t->pending;
-    unsigned forgets = t->forgets;
-    t->pending = 0;
     const BtJump *jump = &cpu->jump[cpu->rip & ((1u << BT_JUMP_BITS) - 1)];
-    if (!pending && !t->options.poll_always && jump->tag == (cpu->rip ^ cpu->jump_salt)) {
+    if (!t->pending && !t->options.poll_always && jump->tag == (cpu->rip ^ cpu->jump_salt)) {
         cpu->unit_flags = cpu->flags_status;
-        enter(cpu, jump->code);
-        return true;
+        return jump->code;
     }
     uint64_t linear;
     if (cpu->code_bits == 16 || !linear_rip(cpu, &linear))
-        return false;
+        return NULL;
     const uint8_t *host;
     uint64_t physical = bt_fetch_page(cpu, linear, &host);
     physical = (physical & ~UINT64_C(0xfff)) | (linear & 0xfff);
     BtUnit *unit = bt_units_find(cpu, linear, physical, host);
-    if (!unit) {
-        BtBlock *block = bt_cache_find(cpu, false);
-        unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
-        if (!block->cached || ++block->entries < MIN(t->options.hot << writes, UINT16_MAX))
-            return false;
-        block->entries = 0; // where it cannot be translated, not so soon again
-        const BtCache *cache = cpu->block_cache;
-        unit = bt_unit_form(cpu, &cache->decoders, block, linear, physical, host);
-        if (!unit)
-            return false;
-        cpu->stats.translations++;
+    uint32_t pending = t->pending;
+    if (!unit && may_form) {
+        unsigned forgets = t->forgets;
+        unit = form(cpu, linear, physical, host);
+        if (t->forgets != forgets)
+            pending = 0;
     }
-    if (pending && t->forgets == forgets)
+    if (!unit)
+        return NULL;
+    t->pending = 0;
+    if (pending)
         bt_units_link(cpu, pending, unit);
     else
         bt_units_note_jump(cpu, unit);
-    enter(cpu, t->executable + unit->forward);
-    return true;
+    return t->executable + unit->forward;
+}
+
+bool bt_translator_run(BtCpu *cpu)
+{
+    const uint8_t *code = find_code(cpu, true);
+    cpu->translator->pending = 0;
+    if (code)
+        enter(cpu, code);
+    return code;
+}
+
+const uint8_t *bt_unit_next(BtCpu *cpu)
+{
+    BtTranslator *t = cpu->translator;
+    if (t->options.poll_always || !bt_run_undisturbed(cpu))
+        return NULL;
+    bt_run_update(cpu);
+    return find_code(cpu, false);
 }
 
 void bt_translator_code_written(BtCpu *cpu)

@@ -70,6 +70,7 @@ enum {
     BT_SITE_READ = 1 << 0,
     BT_SITE_WRITE = 1 << 1,
     BT_SITE_FLAGS_KEPT = 1 << 2, // the guest's flags are in cpu->unit_flags
+    BT_SITE_SHADOW = 1 << 4, // of the instruction behind an STI
     BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
 };
 
@@ -92,6 +93,7 @@ typedef struct {
     uint64_t rip;
     uint32_t rest;  // instructions of the unit behind this one
     uint32_t site;  // slow.c: whose instruction it is
+    bool shadow;    // it is behind an STI
     BtBlock block;
     BtInsn insn[2];
 } BtCallOut;
@@ -219,8 +221,17 @@ void bt_residency_restore(BtTranslator *t, struct HostCode *c);
 // An access or an indirect branch that has to be done in C; linear: of the access. The address of
 // the code to go on with, or NULL to leave to the run loop with cpu->rip set.
 const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t site, uint64_t linear);
-// Runs the instruction. True where the unit goes on.
-bool bt_unit_call_out(BtCpu *cpu, BtCallOut *call_out);
+// Runs the instruction. BT_UNIT_GOES_ON, or code to go on with elsewhere, or NULL to leave.
+const uint8_t *bt_unit_call_out(BtCpu *cpu, BtCallOut *call_out);
+#define BT_UNIT_GOES_ON ((const uint8_t *)1)
+// The unit ends by a link that leads nowhere yet. The code to go on with, or NULL to leave.
+const uint8_t *bt_unit_follow(BtCpu *cpu, uint32_t link);
+
+// ---- translator.c ----
+
+// The code for cpu->rip, where there is some and the run loop has nothing else to do first. Links
+// to it what was left last. May raise.
+const uint8_t *bt_unit_next(BtCpu *cpu);
 // Decodes the instruction at `bytes` into a call-out at `rip`.
 BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
                            unsigned length, uint64_t rip);
