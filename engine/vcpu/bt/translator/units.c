@@ -259,19 +259,33 @@ void bt_units_note_jump(BtCpu *cpu, BtUnit *unit)
                                            cpu->translator->executable + unit->saved };
 }
 
+// Where cpu->chain_key has its salt, or gets one: the keys of user and kernel code take turns all
+// the time and must not take one another's.
+static unsigned salt_slot(BtTranslator *t, uint64_t key)
+{
+    unsigned set = (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 60) * BT_SALT_WAYS;
+    for (unsigned slot = set; slot < set + BT_SALT_WAYS; slot++) {
+        if (t->salt_key[slot] == key && t->salt[slot])
+            return slot;
+    }
+    if (t->salt_last == UINT16_MAX - 1) {
+        memset(t->salt, 0, sizeof t->salt);
+        t->salt_last = 0;
+        return BT_SALTS;
+    }
+    unsigned slot = set + t->salt_last % BT_SALT_WAYS;
+    t->salt_key[slot] = key;
+    t->salt[slot] = ++t->salt_last;
+    return slot;
+}
+
 void bt_units_update_salt(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;
-    uint64_t key = cpu->chain_key;
-    unsigned slot = (unsigned)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 58) & (BT_SALTS - 1);
-    if (t->salt_key[slot] != key || !t->salt[slot]) {
-        if (t->salt_last == UINT16_MAX - 1) {
-            memset(t->salt, 0, sizeof t->salt);
-            memset(cpu->jump, 0, sizeof cpu->jump);
-            t->salt_last = 0;
-        }
-        t->salt_key[slot] = key;
-        t->salt[slot] = ++t->salt_last;
+    unsigned slot = salt_slot(t, cpu->chain_key);
+    if (slot == BT_SALTS) { // all were used: begin again
+        memset(cpu->jump, 0, sizeof cpu->jump);
+        slot = salt_slot(t, cpu->chain_key);
     }
     // Above the bits of an address: RIPs under different salts never have the same tag, because
     // bits 48..63 of a canonical address are copies of bit 47.
