@@ -4,6 +4,7 @@
 // emitters, which are asked in turn for the instructions that they know:
 //   emit-copy.c    anything that the host does the same way on mapped registers
 //   emit-simd.c, emit-x87.c  SIMD and x87 on the host's own registers (residency.c)
+//   emit-divide.c  DIV, IDIV
 //   emit-stack.c   PUSH, POP, LEAVE
 //   emit-branch.c  near control transfers
 // An emitter returns false, having emitted nothing, for what is not its own; the rest is called
@@ -184,6 +185,11 @@ bool bt_flags_wanted_native(const BtGuestInsn *g);
 bool bt_emit_copy(BtDraft *d);
 // Whether the instruction is one of those that emit-copy.c knows (translated alike or not).
 bool bt_copy_known(const ZydisDecodedInstruction *insn);
+
+// ---- emit-divide.c ----
+
+bool bt_emit_divide(BtDraft *d);
+bool bt_divide_known(const ZydisDecodedInstruction *insn);
 
 // ---- emit-simd.c, emit-x87.c ----
 

@@ -206,7 +206,7 @@ static bool emit_inline(BtDraft *d)
         return false;
     if (g->memory == 0xff && bt_flags_wanted_native(g))
         bt_emit_flags_native(d, HOST_T1);
-    if (bt_emit_copy(d) || bt_emit_stack(d))
+    if (bt_emit_copy(d) || bt_emit_stack(d) || bt_emit_divide(d))
         return true;
     // The others use T3 for what they like, but a conditional branch, which uses nothing.
     uint64_t target;

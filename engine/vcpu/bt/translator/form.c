@@ -95,7 +95,7 @@ bool bt_runs_inline(const BtDraft *d, const BtGuestInsn *g)
 {
     const ZydisDecodedInstruction *insn = &g->decoded.insn;
     return g->known && (g->fpu || bt_copy_known(insn) || is_stack(insn->mnemonic) ||
-                        bt_system_known(d, g));
+                        bt_divide_known(insn) || bt_system_known(d, g));
 }
 
 // Whether the interpreter's handler may change what the unit depends on.
