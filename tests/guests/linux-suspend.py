@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Linux guest suspended and resumed in the middle of its work, from engine to engine.
+
+linux-suspend.py LODGECTL DEMO-FOLDER ENGINE...   Each resume takes the next engine of the list."""
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "e2e")]
+import harness  # noqa: E402
+from linux import PAGE, serve  # noqa: E402
+
+if "LODGE_E2E_BUS" not in os.environ:
+    os.environ["LODGE_E2E_BUS"] = "1"
+    os.execvp("dbus-run-session", ["dbus-run-session", "--", sys.executable, *sys.argv])
+
+STEPS, BLOCK = 16, 128 << 10
+# Never twice the same bytes, so that a page from another moment shows.
+WORK = (f"i=0; while [ $i -lt {STEPS} ]; do (echo $i; dd if=/dev/zero bs={BLOCK} count=1 "
+        "2>/dev/null) >>/tmp/file; md5sum </tmp/file >/tmp/sum; i=$((i+1)); echo STEP $i; done; "
+        "echo \"SUM $(cut -d' ' -f1 /tmp/sum)\"")
+
+
+def expected():
+    return hashlib.md5(b"".join(b"%d\n" % i + bytes(BLOCK) for i in range(STEPS))).hexdigest()
+
+
+class Console:
+    """The guest's serial console, for as long as one engine runs."""
+
+    def __init__(self, lodgectl):
+        self.process = subprocess.Popen([lodgectl.program, "console", "m"],
+                                        env=lodgectl.environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+        self.text = ""
+        self.arrived = threading.Condition()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while chunk := os.read(self.process.stdout.fileno(), 4096):
+            with self.arrived:
+                self.text += chunk.decode(errors="replace").replace("\r", "")
+                self.arrived.notify_all()
+
+    def wait(self, pattern, seconds=int(os.environ.get("WAIT", "300"))):
+        found = None
+        with self.arrived:
+            self.arrived.wait_for(lambda: re.search(pattern, self.text), seconds)
+            found = re.search(pattern, self.text)
+        return found
+
+    def type(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def run(tap, lodgectl):
+    demo, engines = os.path.abspath(sys.argv[2]), sys.argv[3:]
+    port = serve()
+    result = lodgectl("create", "m", "--memory", "256M", "--cpus", "2", "--engine", engines[0],
+                      "--set", f"boot.kernel={demo}/vmlinuz", "--set", f"boot.initrd={demo}/initrd",
+                      "--set", "boot.append=console=ttyS0,115200 quiet",
+                      "--set", "network0.mode=nat", "--set", "network0.model=virtio")
+    tap.check(result.returncode == 0, "create", result)
+    result = lodgectl("start", "m")
+    tap.check(result.returncode == 0, "start", result)
+    console = Console(lodgectl)
+    tap.check(console.wait("Ready"), "the guest is up", console.text)
+    tap.check("ADDRESS 10.0.2.15" in console.text, "it has an address", console.text)
+    time.sleep(1)
+    console.type(WORK)
+    tap.check(console.wait(r"(?m)^STEP 2$"), "it works", console.text)
+
+    for engine in engines[1:]:
+        begin = time.monotonic()
+        result = lodgectl("suspend", "m", timeout=240)
+        tap.check(result.returncode == 0, f"suspend ({time.monotonic() - begin:.1f} s)", result)
+        console.close()
+        lodgectl("set", "m", f"cpu.engine={engine}")
+        begin = time.monotonic()
+        result = lodgectl("start", "m")
+        took = time.monotonic() - begin
+        tap.check(result.returncode == 0, f"start under {engine} ({took:.2f} s)", result)
+        shown = json.loads(lodgectl("show", "m", "--json").stdout)
+        tap.check(shown["engine"] == engine, "it runs there", shown)
+        console = Console(lodgectl)
+        tap.check(console.wait(r"STEP \d|SUM"), "its work goes on", console.text)
+
+    found = console.wait(r"SUM ([0-9a-f]{32})")
+    tap.check(found and found.group(1) == expected(), "its sum is right", console.text)
+
+    # The file was read out of the page cache once more, and the network is there without DHCP.
+    console.type("echo \"AGAIN $(md5sum </tmp/file | cut -d' ' -f1)\"")
+    found = console.wait(r"AGAIN ([0-9a-f]{32})")
+    tap.check(found and found.group(1) == expected(), "and right again", console.text)
+    console.type(f"echo \"PAGE $(wget -q -O - http://10.0.2.2:{port}/page | sha256sum)\"")
+    found = console.wait(r"PAGE ([0-9a-f]{64})")
+    tap.check(found and found.group(1) == hashlib.sha256(PAGE).hexdigest(),
+              "its address is still good", console.text)
+
+    # The real-time clock is the host's.
+    console.type("cat /sys/class/rtc/rtc0/since_epoch | sed 's/^/CLOCK /'")
+    found = console.wait(r"CLOCK (\d+)")
+    tap.check(found and abs(int(found.group(1)) - time.time()) < 30,
+              "its real-time clock shows the host's time", (time.time(), console.text))
+    console.type("poweroff -f")
+    tap.check(harness.wait_until(lambda: not console.process.poll() is None, 60), "it powers off")
+
+
+harness.main(run)
