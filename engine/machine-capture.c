@@ -12,6 +12,7 @@
 
 #include <gio/gio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -40,7 +41,7 @@ struct MachineCapture {
     // Filled in the pause.
     uint8_t *aside;         // pages of RAM in the order of bitmap
     uint64_t aside_room;    // in pages
-    GByteArray *video;      // all of it
+    uint8_t *video;         // all of it
     StateForm *form;
 
     GMutex lock;
@@ -66,6 +67,14 @@ static bool bit(const uint64_t *bitmap, uint64_t page)
 
 // ---- The main thread's part ----
 
+// Microseconds of the processor that this thread has had.
+static int64_t thread_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
 static int64_t pause_machine(MachineCapture *capture)
 {
     int64_t start = g_get_monotonic_time();
@@ -79,7 +88,8 @@ static void end_pause(MachineCapture *capture, int64_t start, bool run)
     if (run)
         machine_run(capture->config.machine);
     int64_t pause = g_get_monotonic_time() - start;
-    capture->stats.final_pause = pause;
+    if (capture->form && !capture->stats.final_pause)
+        capture->stats.final_pause = pause;
     capture->stats.longest_pause = MAX(capture->stats.longest_pause, pause);
 }
 
@@ -133,19 +143,16 @@ static bool next_extent(const MachineCapture *capture, MachineMemoryBlock block,
 
 static void copy_video(MachineCapture *capture)
 {
-    uint64_t start, end = 0, size = capture->size[MACHINE_MEMORY_VIDEO];
-    g_byte_array_set_size(capture->video, (guint)size);
-    memset(capture->video->data, 0, size);
+    uint64_t start, end = 0;
     while (next_extent(capture, MACHINE_MEMORY_VIDEO, end, &start, &end))
-        memcpy(capture->video->data + start, capture->host[MACHINE_MEMORY_VIDEO] + start,
-               end - start);
+        memcpy(capture->video + start, capture->host[MACHINE_MEMORY_VIDEO] + start, end - start);
 }
 
 static void stand_still(MachineCapture *capture)
 {
     Machine *machine = capture->config.machine;
     bool runs = machine->running;
-    int64_t start = pause_machine(capture);
+    int64_t start = pause_machine(capture), work = thread_time();
     // A reset that a CPU asked for is carried out by us and is not a part of the state.
     if (g_async_queue_length(machine->events) > 0) {
         capture->step_again = true;
@@ -158,10 +165,10 @@ static void stand_still(MachineCapture *capture)
     capture->step_pages = guest_memory_log_take(machine->memory, capture->bitmap);
     set_aside(capture);
     copy_video(capture);
-    guest_memory_log_stop(machine->memory);
     bus_unlock(machine->bus);
     capture->step_failed = capture->config.freeze &&
                            !capture->config.freeze(capture->config.opaque, &capture->error);
+    capture->stats.final_work = thread_time() - work;
     end_pause(capture, start, runs && (!capture->config.stay_stopped || capture->step_failed));
 }
 
@@ -186,13 +193,11 @@ static void stop_log(MachineCapture *capture)
     if (!guest_memory_is_logged(machine->memory))
         return;
     bool runs = machine->running;
-    if (runs)
-        machine_pause(machine);
+    int64_t start = pause_machine(capture);
     bus_lock(machine->bus);
     guest_memory_log_stop(machine->memory);
     bus_unlock(machine->bus);
-    if (runs)
-        machine_run(machine);
+    end_pause(capture, start, runs);
 }
 
 static gboolean finish(gpointer opaque)
@@ -385,8 +390,8 @@ static bool put_rest(MachineCapture *capture)
 {
     capture->stats.final_pages = capture->step_pages;
     if (!put_marked(capture, capture->aside) ||
-        !put_pages(capture, MACHINE_MEMORY_VIDEO, 0, capture->video->data,
-                   capture->video->len / PAGE))
+        !put_pages(capture, MACHINE_MEMORY_VIDEO, 0, capture->video,
+                   capture->size[MACHINE_MEMORY_VIDEO] / PAGE))
         return false;
     g_autoptr(GBytes) bytes = state_form_encode(capture->form);
     g_autoptr(GArray) hot = hot_pages(capture);
@@ -429,7 +434,8 @@ MachineCapture *machine_capture_new(const MachineCaptureConfig *config)
     capture->aside_room = FINAL_PAGES;
     capture->aside = g_malloc(FINAL_PAGES * PAGE);
     memset(capture->aside, 1, FINAL_PAGES * PAGE);
-    capture->video = g_byte_array_sized_new((guint)capture->size[MACHINE_MEMORY_VIDEO]);
+    capture->video = g_malloc(capture->size[MACHINE_MEMORY_VIDEO]);
+    memset(capture->video, 0, capture->size[MACHINE_MEMORY_VIDEO]);
     g_mutex_init(&capture->lock);
     g_cond_init(&capture->changed);
 
@@ -457,7 +463,7 @@ void machine_capture_free(MachineCapture *capture)
         ;
     stop_log(capture);
     state_form_free(capture->form);
-    g_byte_array_unref(capture->video);
+    g_free(capture->video);
     g_free(capture->aside);
     g_free(capture->buffer);
     g_free(capture->written);

@@ -16,6 +16,7 @@ typedef struct {
     uint64_t final_pages;   // that were set aside in the pause
     int64_t longest_pause;  // microseconds
     int64_t final_pause;    // the one in which the state was saved
+    int64_t final_work;     // of it, what the processor worked for it
     int64_t duration;       // from start to commit
 } MachineCaptureStats;
 

@@ -56,14 +56,19 @@ void state_box_build(StateBox *box, const MachineStateSource *resume, GError **e
     box->machine = machine_new(&options, error);
 }
 
+void state_box_remove_files(StateBox *box)
+{
+    g_unlink(box->floppy);
+    g_unlink(box->disk);
+    g_rmdir(box->folder);
+}
+
 void state_box_clear(StateBox *box)
 {
     machine_free(box->machine);
     config_free(box->config);
     g_main_loop_unref(box->loop);
-    g_unlink(box->floppy);
-    g_unlink(box->disk);
-    g_rmdir(box->folder);
+    state_box_remove_files(box);
     g_free(box->floppy);
     g_free(box->disk);
     g_free(box->folder);

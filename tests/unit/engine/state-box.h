@@ -33,6 +33,8 @@ typedef struct {
 void state_box_init(StateBox *box, const void *code, size_t size);
 void state_box_build(StateBox *box, const MachineStateSource *resume, GError **error);
 void state_box_clear(StateBox *box);
+// Its folder, for those who never clear it: what a machine has open it keeps.
+void state_box_remove_files(StateBox *box);
 // Lets the main loop turn until the guest writes to the exit port, or for `ms` milliseconds.
 void state_box_run_until_exit(StateBox *box);
 void state_box_run_for(StateBox *box, unsigned ms);
