@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// state-bench [MEMORY [ENGINE [FOLDER]]]: how long a machine with all its memory in use stands still
-// while its state is taken, and how long it takes to go on from one. The guest writes all the while.
+// state-bench [MEMORY [ENGINE [FOLDER]]]: how long a machine with all its memory in use stands
+// still while its state is taken, and how long it takes to go on from one. The guest writes all the
+// while.
 #include "engine/config/vm-folder.h"
 #include "engine/machine-capture.h"
 #include "engine/machine-private.h"
