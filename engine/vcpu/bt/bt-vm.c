@@ -36,13 +36,20 @@ static uint64_t region_count(const BtVm *vm)
     return (vm->page_count >> REGION_PAGE_BITS) + 1;
 }
 
-// Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so.
+// Code on a page that was written so often is going to be made there again.
+enum { OFTEN_WRITTEN = 16, WRITES_KEPT = 64 };
+
+// Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so. A page
+// that is written often keeps its bits, and with them its protection, for some more writes: to take
+// write entries away from every CPU and to give them back costs more than these writes in C.
 static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask)
 {
     if (!(__atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED) & mask))
         return false;
     // In this order: a decoder that sees the new generation sets its bits after they were cleared.
-    __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
+    uint32_t writes = __atomic_load_n(&vm->code_generation[page], __ATOMIC_RELAXED);
+    if (writes < OFTEN_WRITTEN || writes % WRITES_KEPT == 0)
+        __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&vm->tlb_lock);
     vm->written_page[vm->written_count++ % BT_WRITTEN_PAGES] = page;
