@@ -156,6 +156,43 @@ static void assert_refused(StateBox *box, HeldState *state, const char *part)
         g_error("\"%s\" is not in \"%s\"", part, error ? error->message : "");
 }
 
+// What ran under KVM goes on under the interpreter, with the processor that it had. The other way
+// KVM would have to offer a processor that does not speculate, which it refuses by name.
+static void from_kvm(void)
+{
+    g_autofree char *reason = vcpu_backend_kvm.probe();
+    CpuFeatureSet lacks = vcpu_backend_kvm.features() & ~vcpu_backend_interpreter.features();
+    if (reason || lacks) {
+        g_autofree char *names = machine_state_feature_names(lacks);
+        g_test_skip(reason ? reason : names);
+        return;
+    }
+    StateBox box;
+    HeldState state;
+    uint8_t code[128];
+    state_box_init(&box, code, state_box_sum_code(code, 1000));
+    set(&box, "cpu.engine=kvm");
+    build(&box, NULL);
+    machine_run(box.machine);
+    state_box_run_for(&box, 1000);
+    machine_pause(box.machine);
+    held_state_take(&state, box.machine);
+    set(&box, "cpu.engine=interpreter");
+    rebuild(&box, &state.source);
+    g_assert_cmpuint(box.machine->cpuid.features, ==, vcpu_backend_kvm.features());
+    machine_run(box.machine);
+    if (!box.exited)
+        state_box_run_until_exit(&box);
+    g_assert_cmphex(box.value, ==, state_box_result(1000));
+    held_state_clear(&state);
+    rebuild(&box, NULL);
+    held_state_take(&state, box.machine);
+    set(&box, "cpu.engine=kvm");
+    assert_refused(&box, &state, "no-speculation");
+    held_state_clear(&state);
+    state_box_clear(&box);
+}
+
 static void does_not_fit(void)
 {
     StateBox box;
@@ -291,6 +328,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/machine-state/save-load-save", save_load_save);
     g_test_add_func("/machine-state/computes-on", computes_on);
+    g_test_add_func("/machine-state/from-kvm", from_kvm);
     g_test_add_func("/machine-state/halted-cpu-wakes", halted_cpu_wakes);
     g_test_add_func("/machine-state/does-not-fit", does_not_fit);
     g_test_add_func("/machine-state/lacking-feature", lacking_feature);
