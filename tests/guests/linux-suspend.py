@@ -110,7 +110,7 @@ def run(tap, lodgectl):
 
     # The real-time clock is the host's.
     console.type("cat /sys/class/rtc/rtc0/since_epoch | sed 's/^/CLOCK /'")
-    found = console.wait(r"CLOCK (\d+)")
+    found = console.wait(r"CLOCK (\d+)\n")
     tap.check(found and abs(int(found.group(1)) - time.time()) < 30,
               "its real-time clock shows the host's time", (time.time(), console.text))
     console.type("poweroff -f")
