@@ -32,6 +32,7 @@ typedef struct {
     uint8_t classes;   // what it needs: of BT_GATE_UNIT
     uint8_t alignment; // of the memory operand, minus one
     uint8_t *start;   // its code
+    uint8_t *poll;    // behind it, where it ends the shadow of an STI, or NULL
 } BtGuestInsn;
 
 // The last x87 instruction that computed, until its place is noted in BtFpu (emit-x87.c).

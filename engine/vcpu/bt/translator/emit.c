@@ -263,8 +263,9 @@ bool bt_emit_unit(BtDraft *d)
     for (d->at = 0; d->at < d->count; d->at++) {
         emit_insn(d);
         if (bt_draft_in_shadow(d)) {
-            const BtGuestInsn *g = bt_draft_insn(d);
+            BtGuestInsn *g = bt_draft_insn(d);
             settle(d);
+            g->poll = c->at;
             if (g->live_after)
                 bt_emit_flags_native(d, HOST_T1);
             emit_poll(d, g->live_after != 0, bt_draft_next_rip(d, g), d->count - d->at - 1);
@@ -280,7 +281,9 @@ bool bt_emit_unit(BtDraft *d)
         bt_emit_link(d, bt_draft_next_rip(d, last));
     for (uint32_t i = d->first_site; i < t->sites; i++) {
         unsigned insn = d->site_insn[i - d->first_site];
-        const uint8_t *next = insn + 1 < d->count ? d->insn[insn + 1].start : end;
+        const uint8_t *next = d->insn[insn].poll      ? d->insn[insn].poll
+                              : insn + 1 < d->count ? d->insn[insn + 1].start
+                                                    : end;
         t->site[i].next = bt_draft_offset(d, next);
     }
     for (unsigned i = 0; i < d->colds && !c->full; i++) {

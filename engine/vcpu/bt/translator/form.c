@@ -151,6 +151,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         note_memory(g);
         note_fpu(g);
         g->window = false;
+        g->poll = NULL;
         d->count++;
         low = MIN(low, offset);
         high = MAX(high, offset + length);
