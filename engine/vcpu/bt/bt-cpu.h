@@ -30,6 +30,7 @@ typedef struct BtFollow BtFollow;
 
 // The jump table of generated code (translator/unit.h): from RIP to code.
 #define BT_JUMP_BITS 14
+#define BT_GROUPS 24
 typedef struct {
     uint64_t tag; // RIP xor cpu->jump_salt
     const uint8_t *code;
@@ -212,6 +213,7 @@ struct BtCpu {
     uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
     uint64_t unit_target; // of an indirect call, while its stack access is checked
     uint64_t unit_held;  // what T3 holds where a unit goes on
+    uint64_t unit_group[BT_GROUPS]; // addends of the unit's groups (translator/groups.c)
     uint32_t unit_flags; // status flags across a check, in the form of flags_status
     bool unit_continues; // the instruction that ran in C goes on behind itself
     BtJump jump[1u << BT_JUMP_BITS];

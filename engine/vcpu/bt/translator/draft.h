@@ -49,10 +49,29 @@ typedef struct {
     int64_t displacement;
     uint8_t segment;     // VCPU_*; what its base is, the emitter knows
     uint8_t address_size; // bytes: 4 or 8
-    uint8_t size;        // bytes of the access
+    uint16_t size;       // bytes of the access
     bool write;
     uint8_t alignment;   // that is demanded, minus one
 } BtAccess;
+
+// An access as groups.c foresees it, and the group that it belongs to.
+#define BT_GROUP_NONE 0xff
+typedef struct {
+    BtAccess access;
+    bool planned;
+    uint8_t group;
+    int64_t offset; // from the group's roots
+} BtPlace;
+
+typedef struct {
+    uint64_t roots;     // what base and index come from, the scale, load or store
+    int64_t low, high;  // the window
+    unsigned count;     // accesses
+    bool off;           // not worth a group
+    bool checked;       // the window's check is emitted
+    uint8_t alignment;  // emitted tests have shown this alignment (minus one) ...
+    int64_t aligned;    // ... at this offset
+} BtGroup;
 
 // What goes behind the unit's straight code.
 typedef struct {
@@ -91,6 +110,9 @@ typedef struct {
     // present instruction's beginning. Only emitters that say so (hold) may make or use it.
     uint8_t held, held_before;
     bool hold;
+    BtPlace place[BT_UNIT_MAX][2]; // of each instruction: load, store
+    BtGroup group[BT_GROUPS];
+    unsigned groups;
     uint8_t open;         // classes that are open here (residency.c)
     BtX87Last x87_last;
 } BtDraft;
@@ -167,6 +189,17 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
 // Behind the straight code: what the site does first, with the linear address in T1. Falls through,
 // T1 as it was, where C must help.
 void bt_emit_cold_access(BtDraft *d, const BtCold *cold);
+
+// ---- groups.c ----
+
+// Finds the unit's groups; before it is emitted, d->count instructions being there.
+void bt_groups_plan(BtDraft *d);
+// The group that the present instruction's access belongs to; NULL: none.
+BtPlace *bt_group_place(BtDraft *d, const BtAccess *access);
+// Whether tests in front of it have shown that the place is aligned as it must be.
+bool bt_group_aligned(const BtDraft *d, const BtPlace *place);
+// The present instruction's access needs no check and so changes no flags.
+bool bt_group_quiet(const BtDraft *d);
 
 // ---- emit-flags.c ----
 

@@ -13,7 +13,7 @@
 
 void bt_emit_flags_begin(BtDraft *d)
 {
-    if (!bt_draft_insn(d)->flags_live || d->flags == BT_FLAGS_SAVED)
+    if (!bt_draft_insn(d)->flags_live || d->flags == BT_FLAGS_SAVED || bt_group_quiet(d))
         return;
     HostCode *c = &d->code;
     host_move(c, HOST_T1, HOST_RAX);

@@ -212,6 +212,93 @@ static bool wants_range(const BtDraft *d, const BtAccess *a)
            ((d->unit->key & BT_KEY_USER) || a->base == VCPU_RSP || a->base == VCPU_RBP);
 }
 
+// ---- ----
+
+// What is checked for an access: itself, or the window of its group.
+typedef struct {
+    BtAccess access;
+    BtPlace *place; // NULL: itself
+    BtGroup *group;
+    int32_t back;   // from the access to the window's first byte: 0 or less
+} Check;
+
+static Check choose_check(BtDraft *d, const BtAccess *a)
+{
+    Check check = { .access = *a, .place = bt_group_place(d, a) };
+    if (!check.place)
+        return check;
+    check.group = &d->group[check.place->group];
+    check.access.size = (uint16_t)(check.group->high - check.group->low);
+    check.access.alignment = 0; // tested apart
+    check.back = (int32_t)(check.group->low - check.place->offset);
+    if (!check.group->checked && check.back + a->displacement < INT32_MIN) {
+        check = (Check){ .access = *a };
+        d->place[d->at][a->write].group = BT_GROUP_NONE;
+    }
+    return check;
+}
+
+static HostMemory group_addend(const Check *check)
+{
+    return HOST_CPU_AT(offsetof(BtCpu, unit_group) + 8 * (size_t)check->place->group);
+}
+
+// The address is in `reg`. Uses nothing.
+static void emit_group_alignment(BtDraft *d, const Check *check, unsigned reg)
+{
+    const BtAccess *a = &check->place->access;
+    if (bt_group_aligned(d, check->place))
+        return;
+    bt_emit_site(d, emit_if_misaligned(&d->code, a, reg), 0, 0, NULL);
+    check->group->alignment = a->alignment;
+    check->group->aligned = check->place->offset;
+}
+
+// The site that the window's check has made.
+static void note_window(BtDraft *d, const Check *check)
+{
+    BtSite *site = &d->t->site[d->t->sites - 1];
+    site->flags |= BT_SITE_GROUP;
+    site->delta = (uint16_t)-check->back;
+    host_store(&d->code, 8, group_addend(check), HOST_T2);
+    check->group->checked = true;
+}
+
+static void emit_load_simple(HostCode *c, unsigned to, HostMemory address)
+{
+    if (address.displacement)
+        host_lea(c, 8, to, address);
+    else
+        host_move(c, to, address.base);
+}
+
+// An address of a register and a constant.
+static void emit_simple_access(BtDraft *d, HostMemory address, Check *check, unsigned slot,
+                               HostMemory *ret_memory)
+{
+    HostCode *c = &d->code;
+    *ret_memory = host_indexed(address.base, HOST_T2, address.displacement);
+    if (check->group && !bt_group_aligned(d, check->place)) {
+        emit_load_simple(c, HOST_T1, address);
+        emit_group_alignment(d, check, HOST_T1);
+    }
+    if (check->group && check->group->checked) {
+        host_load(c, 8, HOST_T2, group_addend(check));
+        return;
+    }
+    address.displacement += check->back;
+    if (slot) {
+        emit_load_simple(c, HOST_T2, address);
+        emit_range_check(d, &check->access, slot, &address);
+    } else {
+        emit_load_simple(c, HOST_T1, address);
+        host_move(c, HOST_T2, HOST_T1);
+        emit_tlb_check(d, &check->access, HOST_T1, &address);
+    }
+    if (check->group)
+        note_window(d, check);
+}
+
 void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
 {
     HostCode *c = &d->code;
@@ -219,35 +306,38 @@ void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
     bool may_hold = d->hold && a->base != BT_REG_ZERO; // then T3 may be the base
     bool simple = (base != HOST_NONE || may_hold) && a->index == BT_REG_ZERO && bt_draft_long(d) &&
                   a->address_size == 8 && a->segment != VCPU_FS && a->segment != VCPU_GS;
-    unsigned slot = wants_range(d, a) ? d->t->ranges++ : 0;
+    Check check = choose_check(d, a);
+    bool served = check.group && check.group->checked;
+    if (!served && bt_group_quiet(d)) // foreseen otherwise: flags are not kept
+        c->full = true;
+    unsigned slot = !served && wants_range(d, a) ? d->t->ranges++ : 0;
     if (simple) {
         if (base == HOST_NONE) {
             bt_emit_hold(d, a->base);
             base = HOST_T3;
         }
-        HostMemory address = host_based(base, (int32_t)a->displacement);
-        unsigned linear = slot ? HOST_T2 : HOST_T1;
-        if (address.displacement)
-            host_lea(c, 8, linear, address);
-        else
-            host_move(c, linear, base);
-        if (slot) {
-            emit_range_check(d, a, slot, &address);
-        } else {
-            host_move(c, HOST_T2, HOST_T1);
-            emit_tlb_check(d, a, HOST_T1, &address);
-        }
-        *ret_memory = host_indexed(base, HOST_T2, address.displacement);
+        emit_simple_access(d, host_based(base, (int32_t)a->displacement), &check, slot, ret_memory);
         return;
     }
     emit_linear(d, a);
+    *ret_memory = host_indexed(HOST_T1, HOST_T2, -check.back);
+    if (check.group)
+        emit_group_alignment(d, &check, HOST_T1);
+    if (served) {
+        host_load(c, 8, HOST_T2, group_addend(&check));
+        ret_memory->displacement = 0;
+        return;
+    }
+    if (check.back)
+        host_lea(c, bt_draft_width(d), HOST_T1, host_based(HOST_T1, check.back));
     host_move(c, HOST_T2, HOST_T1);
     if (slot) {
-        emit_range_check(d, a, slot, NULL);
+        emit_range_check(d, &check.access, slot, NULL);
     } else {
         host_move(c, HOST_T3, HOST_T1);
         d->held = HOST_NONE;
-        emit_tlb_check(d, a, HOST_T3, NULL);
+        emit_tlb_check(d, &check.access, HOST_T3, NULL);
     }
-    *ret_memory = host_indexed(HOST_T1, HOST_T2, 0);
+    if (check.group)
+        note_window(d, &check);
 }

@@ -368,6 +368,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     unit->generation_at = &cpu->vm->code_generation[physical >> 12];
     if (d->count == 0 || !note_bytes(d, work) || !bt_units_protect(cpu, unit, host))
         return NULL;
+    bt_groups_plan(d);
     find_live_flags(d, work);
     if (!bt_emit_unit(d))
         return NULL;

@@ -106,11 +106,16 @@ static bool canonical(uint64_t linear)
 // Fills the TLB for the access; true where generated code will hit now. May raise.
 static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
 {
+    bool group = site->flags & BT_SITE_GROUP;
+    bool crosses = (linear & 0xfff) + site->size > 0x1000;
+    uint64_t access = (linear + site->delta) & cpu->flat_mask;
     if (!(site->flags & (BT_SITE_READ | BT_SITE_WRITE)) || cpu->mmu_index == BT_MMU_USER_ALIGNED ||
-        !canonical(linear) || (linear & 0xfff) + site->size > 0x1000 || (linear & site->alignment))
+        !canonical(access) || (crosses && !group) || (access & site->alignment))
         return false;
     bool write = site->flags & BT_SITE_WRITE;
-    bt_mmu_note(cpu, linear, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
+    bt_mmu_note(cpu, access, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
+    if (crosses)
+        return site->range && bt_range_fill(cpu, site->range, linear, site->size, write);
     const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, linear);
     uint64_t tag = write ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
     if (tag != (linear & ~UINT64_C(0xfff)))
@@ -183,8 +188,11 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     out->shadow = site.flags & BT_SITE_SHADOW;
     cpu->instructions++;
     cpu->stats.units[VCPU_UNIT_SLOW]++;
+    if (site.flags & BT_SITE_GROUP)
+        bt_groups_failed(cpu, &t->unit[site.unit]);
     run(cpu, out);
-    if (opens || !may_go_on(cpu, out->block.insn) ||
+    bool leaves = site.flags & (BT_SITE_OPEN | BT_SITE_GROUP); // what follows counts on it
+    if (leaves || !may_go_on(cpu, out->block.insn) ||
         (site.open && !bt_fpu_open(cpu, site.open)))
         return bt_unit_next(cpu);
     cpu->instructions += rest;

@@ -47,13 +47,15 @@ static void read_options(BtTranslatorOptions *options)
             options->exact_flags = number;
         else if (!strcmp(words[i], "poll"))
             options->poll_always = number;
+        else if (!strcmp(words[i], "ungrouped"))
+            options->ungrouped = number;
         else if (!strcmp(words[i], "clobber"))
             options->clobber = number;
         else if (!strcmp(words[i], "miss"))
             options->always_miss = number;
         else
             g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, ranges, exact, poll, "
-                      "clobber, miss",
+                      "ungrouped, clobber, miss",
                       words[i]);
     }
 }

@@ -48,7 +48,9 @@ struct BtUnit {
     uint16_t count;                 // instructions
     uint16_t low, size;             // bytes of the page from the first to the last that it covers
     uint16_t runs;
+    uint16_t group_failures; // groups.c
     bool dropped;
+    bool spoilt;        // is never found again
     uint8_t *bytes;     // those bytes as they were, for comparison
     BtUnitRun *run;     // the parts of them that are code
     BtUnit *hash_next;
@@ -71,6 +73,7 @@ enum {
     BT_SITE_WRITE = 1 << 1,
     BT_SITE_FLAGS_KEPT = 1 << 2, // the guest's flags are in cpu->unit_flags
     BT_SITE_SHADOW = 1 << 4, // of the instruction behind an STI
+    BT_SITE_GROUP = 1 << 5, // a group's window is checked (groups.c)
     BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
 };
 
@@ -82,6 +85,7 @@ typedef struct {
     uint16_t before;  // instructions of the unit before it
     uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
     uint16_t range;   // its slot in cpu->range, 0: none
+    uint16_t delta;   // BT_SITE_GROUP: from the window's first byte to the access
     uint8_t flags;    // BT_SITE_*
     uint8_t held_before, held_after; // guest register in T3 at retry and next (draft.h)
     uint8_t open;     // classes that are open before it and have to be behind it
@@ -122,6 +126,7 @@ typedef struct {
     unsigned code_kib;    // size of the code memory
     bool exact_flags;     // flags are right at every fault and interrupt, even where they are dead
     bool poll_always;     // every unit entry leaves to the run loop
+    bool ungrouped;       // each access is checked by itself
     bool clobber;         // vector registers lose their contents wherever C is called
     unsigned ranges;      // most slots of cpu->range that are used
     bool always_miss;     // no access finds the TLB filled
@@ -130,7 +135,8 @@ typedef struct {
 #define BT_UNIT_BUCKETS (1u << 17)
 #define BT_UNIT_PAGES (1u << 12)
 enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 256,
-       BT_SALT_WAYS = 4, BT_SALTS = 16 * BT_SALT_WAYS };
+       BT_SALT_WAYS = 4, BT_SALTS = 16 * BT_SALT_WAYS,
+       BT_UNGROUPED = 1024 };
 
 struct BtTranslator {
     BtTranslatorOptions options;
@@ -139,6 +145,7 @@ struct BtTranslator {
     const uint8_t *executable;
     uint32_t size, used, start; // start: behind the thunks
     // Thunks (thunks.c), offsets.
+    uint64_t ungrouped[BT_UNGROUPED]; // RIP of units that are made without groups, by hash
     uint32_t enter, leave, slow, call_out, vectors_store, vectors_load;
     BtUnit *unit;              // [BT_UNITS], 0 is none
     BtLink *link;              // [BT_LINKS], 0 is none
@@ -201,6 +208,18 @@ void *bt_draft_space_new(void); // for BtTranslator.draft; free with g_free
 // to translate.
 BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
                      uint64_t physical, const uint8_t *host);
+
+// Takes away whatever leads to the unit.
+void bt_units_drop(BtCpu *cpu, BtUnit *unit);
+
+// ---- groups.c ----
+
+static inline unsigned bt_groups_hash(const BtUnit *unit)
+{
+    return (unsigned)(unit->rip ^ unit->rip >> 10) & (BT_UNGROUPED - 1);
+}
+// A window could not be had: after some times the unit goes and is made without groups.
+void bt_groups_failed(BtCpu *cpu, BtUnit *unit);
 
 // ---- thunks.c ----
 

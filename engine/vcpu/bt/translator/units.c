@@ -74,6 +74,7 @@ void bt_units_forget(BtCpu *cpu)
     t->sites = 0;
     bt_range_forget(cpu, t->ranges ? t->ranges : t->options.ranges);
     t->ranges = 1;
+    memset(t->ungrouped, 0, sizeof t->ungrouped);
     t->pending = 0;
     t->forgets++;
     cpu->stats.units[VCPU_UNIT_FORGETS]++;
@@ -200,7 +201,8 @@ BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint
             continue;
         if (unit->physical_second && !second_page_follows(cpu, unit))
             continue;
-        if ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host))
+        if (!unit->spoilt &&
+            ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host)))
             return unit;
         *at = unit->hash_next; // stays in the page's list, dropped
         return NULL;
@@ -294,7 +296,7 @@ void bt_units_update_salt(BtCpu *cpu)
 
 // ---- Written code ----
 
-static void drop(BtCpu *cpu, BtUnit *unit)
+void bt_units_drop(BtCpu *cpu, BtUnit *unit)
 {
     BtTranslator *t = cpu->translator;
     unit->dropped = true;
@@ -321,7 +323,7 @@ static bool check_page(BtCpu *cpu, BtUnitPage *page)
     for (BtPageUnit *member = page->first; member; member = member->next) {
         if (member->unit->dropped)
             continue;
-        drop(cpu, member->unit);
+        bt_units_drop(cpu, member->unit);
         changed = true;
     }
     page->writes += changed;
