@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #define ARENA_SIZE (UINT64_C(128) << 20)
+#define ARENA_BESIDE_UNITS (UINT64_C(32) << 20) // under the translator: blocks are cold
 #define HASH_BITS 18
 
 static unsigned hash_index(uint64_t physical, uint32_t key)
@@ -139,7 +140,7 @@ BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count)
 {
     BtCache *cache = cpu->block_cache;
     uint64_t size = sizeof(BtBlock) + (count + 1) * sizeof(BtInsn); // one for the end
-    if (cache->used + size > ARENA_SIZE)
+    if (cache->used + size > (cpu->translator ? ARENA_BESIDE_UNITS : ARENA_SIZE))
         forget(cpu, cache);
     BtBlock *block = (BtBlock *)(cache->arena + cache->used);
     cache->used += size;

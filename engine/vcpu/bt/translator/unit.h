@@ -171,7 +171,7 @@ struct BtTranslator {
     bool bmi2, avx;
 };
 
-#define BT_UNIT_DATA ((size_t)256 << 20)
+#define BT_UNIT_DATA ((size_t)96 << 20)
 
 // ---- units.c ----
 
