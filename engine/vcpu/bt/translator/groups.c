@@ -10,8 +10,8 @@
 // may change translations, so nothing is grouped over a call-out; a site runs only what an access
 // may need, and what it takes from the TLB the guest's own TLB might still have held.
 //
-// A window that neither a range nor a TLB entry serves (it lies over the end of a page, in a device,
-// beside code) is not for groups: the instruction runs in C and the unit is left. A unit where that
+// A window that neither a range nor a TLB entry serves (over the end of a page, in a device, beside
+// code) is not for groups: the instruction runs in C and the unit is left. A unit where that
 // happens often is dropped and made again without groups (bt_groups_failed).
 #include "engine/vcpu/bt/translator/draft.h"
 
@@ -260,7 +260,7 @@ void bt_groups_plan(BtDraft *d)
     Plan p = { .roots = 1 }; // 0: a register that is not there
     memset(d->place, 0, sizeof d->place);
     d->groups = 0;
-    if (d->t->options.ungrouped || d->t->ungrouped[bt_groups_hash(d->unit)] == d->unit->rip)
+    if (!d->t->options.groups || d->t->ungrouped[bt_groups_hash(d->unit)] == d->unit->rip)
         return;
     forget(&p);
     for (unsigned i = 0; i < d->count; i++) {

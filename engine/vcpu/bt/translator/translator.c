@@ -47,15 +47,15 @@ static void read_options(BtTranslatorOptions *options)
             options->exact_flags = number;
         else if (!strcmp(words[i], "poll"))
             options->poll_always = number;
-        else if (!strcmp(words[i], "ungrouped"))
-            options->ungrouped = number;
+        else if (!strcmp(words[i], "groups"))
+            options->groups = number;
         else if (!strcmp(words[i], "clobber"))
             options->clobber = number;
         else if (!strcmp(words[i], "miss"))
             options->always_miss = number;
         else
             g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, ranges, exact, poll, "
-                      "ungrouped, clobber, miss",
+                      "groups, clobber, miss",
                       words[i]);
     }
 }

@@ -126,7 +126,7 @@ typedef struct {
     unsigned code_kib;    // size of the code memory
     bool exact_flags;     // flags are right at every fault and interrupt, even where they are dead
     bool poll_always;     // every unit entry leaves to the run loop
-    bool ungrouped;       // each access is checked by itself
+    bool groups;          // one check for accesses that lie together (groups.c)
     bool clobber;         // vector registers lose their contents wherever C is called
     unsigned ranges;      // most slots of cpu->range that are used
     bool always_miss;     // no access finds the TLB filled
