@@ -538,8 +538,8 @@ static unsigned fill_up(BlockDevice *disk, uint8_t *buffer, unsigned from, int *
     return done - from;
 }
 
-// The file system has 24 MiB. Deleted snapshots are freed when their room is needed, without the guest
-// noticing; when there is nothing left to free it is told, and a delete makes room again.
+// The file system has 24 MiB. Deleted snapshots are freed when their room is needed, without the
+// guest noticing; when there is nothing left to free it is told, and a delete makes room again.
 static void test_full_within_limit(Fixture *f)
 {
     g_autoptr(GError) error = NULL;

@@ -52,7 +52,8 @@ static void translate(void *opaque, const OpcodeForm *form)
     Machine *m = check->machine;
     const ZydisDecodedInstruction *insn = &form->insn;
     uint64_t key = insn->mnemonic | (uint64_t)insn->opcode << 16 |
-                   (uint64_t)insn->opcode_map << 24 | (uint64_t)insn->operand_width << 32 | (uint64_t)insn->raw.modrm.reg << 40 |
+                   (uint64_t)insn->opcode_map << 24 | (uint64_t)insn->operand_width << 32 |
+                   (uint64_t)insn->raw.modrm.reg << 40 |
                    (uint64_t)(insn->raw.modrm.mod == 3) << 44 | (uint64_t)insn->encoding << 48;
     if (!bt_decode_allowed(check->decoders, &form->insn) ||
         !g_hash_table_add(check->seen, g_memdup2(&key, sizeof key)))
