@@ -11,7 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__ // much slower
 #define ROUNDS 60000000u
+#else
+#define ROUNDS 200000000u
+#endif
 
 typedef struct {
     StateBox box;
@@ -116,7 +120,7 @@ static void run_to_the_end(Fixture *f)
 static void live(Fixture *f, gconstpointer unused)
 {
     machine_run(f->box.machine);
-    state_box_run_for(&f->box, 800);
+    state_box_run_for(&f->box, 100);
     MachineStateSink sink = held_state_sink(&f->held);
     MachineCaptureConfig config = capture_config(f, &sink, false);
     capture(f, &config);
@@ -147,7 +151,7 @@ static void suspend_and_resume(Fixture *f, gconstpointer unused)
             g_assert_false(vm_folder_is_suspended(f->box.folder));
         }
         machine_run(f->box.machine);
-        state_box_run_for(&f->box, round ? 50 : 800);
+        state_box_run_for(&f->box, round ? 50 : 100);
         g_assert_false(f->box.exited);
         MachineCaptureConfig config = capture_config(f, suspend_file_sink(f->file), true);
         capture(f, &config);

@@ -34,6 +34,10 @@ static void check_host_code(Check *check, const OpcodeForm *form, const uint8_t 
         if (insn.mnemonic == ZYDIS_MNEMONIC_CALL && operands[0].imm.is_relative &&
             at + insn.length + operands[0].imm.value.s == t->executable + t->slow)
             at += 4;
+        // PUSHFQ and POP R14 at once: the status flags, which are the guest's; the other bits that
+        // it gives are known and taken off (emit-system.c).
+        if (insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ && memcmp(at + 1, "\x41\x5e", 2) == 0)
+            continue;
         const BtSensitive *row = bt_sensitive(&insn, operands);
         check->copied += insn.mnemonic == form->insn.mnemonic;
         if (!row)
