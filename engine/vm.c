@@ -9,6 +9,7 @@
 #include "engine/dbus/session-scope.h"
 #include "engine/dbus/snapshots-object.h"
 #include "engine/dbus/vm-object.h"
+#include "engine/detached.h"
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
 #include "engine/snapshot-service.h"
@@ -24,7 +25,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PREFIX "lodge-engine"
@@ -55,16 +55,6 @@ typedef struct {
     guint store_name_id;
     bool named;
 } Vm;
-
-static void tell(Vm *vm, const char *news)
-{
-    if (vm->news_fd < 0)
-        return;
-    if (write(vm->news_fd, news, strlen(news)) < 0)
-        g_info("nobody listens for news of the start");
-    close(vm->news_fd);
-    vm->news_fd = -1;
-}
 
 static void changed(void *opaque, LifecycleState state, const char *reason)
 {
@@ -287,13 +277,13 @@ static int engine_process(void *opaque)
     vm->loop = g_main_loop_new(NULL, FALSE);
     int status = STATUS_DONE;
     if (!set_up(vm, &error)) {
-        tell(vm, error->message);
+        detached_tell(&vm->news_fd, error->message);
         status = vm->named ? STATUS_FAILED : STATUS_NOT_OURS;
     } else {
         g_unix_signal_add(SIGTERM, on_signal, vm);
         g_unix_signal_add(SIGINT, on_signal, vm);
         bool started = vm->wait || lifecycle_start(vm->lifecycle, &error);
-        tell(vm, started ? "+" : error->message);
+        detached_tell(&vm->news_fd, started ? "+" : error->message);
         if (started)
             g_main_loop_run(vm->loop);
         else
@@ -322,75 +312,11 @@ static void tidy(void *opaque, int status)
     suspend_file_tidy(vm->folder);
 }
 
-static int supervise_engine(Vm *vm)
+static int supervised(void *opaque, int news_fd)
 {
+    Vm *vm = opaque;
+    vm->news_fd = news_fd;
     return supervise(engine_process, tidy, vm, PREFIX);
-}
-
-// Away from the caller's terminal and session.
-static void detach(void)
-{
-    setsid();
-    int null = open("/dev/null", O_RDWR);
-    if (null < 0)
-        return;
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(null, STDERR_FILENO);
-    if (null > STDERR_FILENO)
-        close(null);
-    // Where the caller was started may be unmounted one day.
-    if (chdir("/") < 0)
-        return;
-}
-
-// Waits for news of the start. 0: it is up.
-static int hear(int fd)
-{
-    char news[4096];
-    size_t size = 0;
-    ssize_t n;
-    while (size < sizeof(news) - 1 && (n = read(fd, news + size, sizeof(news) - 1 - size)) != 0) {
-        if (n > 0)
-            size += (size_t)n;
-        else if (errno != EINTR)
-            break;
-        // The pipe stays open as long as the caretaker lives.
-        if (size > 0 && news[0] == '+')
-            return 0;
-    }
-    news[size] = 0;
-    fprintf(stderr, "%s: %s\n", PREFIX,
-            *news ? news : "the engine ended before the machine was up; see engine.log");
-    return 1;
-}
-
-static int start(Vm *vm, bool foreground)
-{
-    int news[2];
-    if (pipe2(news, O_CLOEXEC) < 0) {
-        fprintf(stderr, "%s: no pipe: %s\n", PREFIX, g_strerror(errno));
-        return 1;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(news[0]);
-        vm->news_fd = news[1];
-        if (!foreground)
-            detach();
-        _exit(supervise_engine(vm));
-    }
-    close(news[1]);
-    int status = pid < 0 ? 1 : hear(news[0]);
-    close(news[0]);
-    if (status == 0 && foreground) {
-        signal(SIGINT, SIG_IGN); // the engine, in the same group, ends us
-        int result = 0;
-        while (waitpid(pid, &result, 0) < 0 && errno == EINTR)
-            ;
-        status = WIFEXITED(result) ? WEXITSTATUS(result) : 1;
-    }
-    return status;
 }
 
 static int wrong_usage(void)
@@ -420,7 +346,8 @@ int vm_command(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", PREFIX, error->message);
         return 1;
     }
-    return start(&vm, foreground);
+    return detached_start(PREFIX, "the engine ended before the machine was up; see engine.log",
+                          foreground, supervised, &vm);
 }
 
 static void ignore_event(void *opaque, MachineEvent event, uint32_t value, const char *text)
