@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The fallback engine: a few threads take requests from one queue and do them with preadv and
-// pwritev. All threads exist from the start, so that a sandbox may forbid new ones later.
+// The fallback engine: a few threads (block-workers.h) do requests with preadv and pwritev.
 #include "snapshots/block-io.h"
+#include "snapshots/block-workers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,18 +9,9 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
-#define WORKERS 4
-
-typedef struct {
-    BlockRequest *request; // NULL: the worker ends
-    bool posted;           // `result` is known already
-    int result;
-} Job;
-
 typedef struct {
     int fd;
-    GAsyncQueue *jobs;
-    GThread *workers[WORKERS];
+    BlockWorkers *workers;
 } ThreadsIo;
 
 static int transfer(int fd, BlockRequest *request)
@@ -49,8 +40,9 @@ static int transfer(int fd, BlockRequest *request)
     return 0;
 }
 
-static int perform(int fd, BlockRequest *request)
+static int perform(void *opaque, BlockRequest *request)
 {
+    int fd = ((const ThreadsIo *)opaque)->fd;
     switch (request->operation) {
     case BLOCK_READ:
     case BLOCK_WRITE:
@@ -66,51 +58,28 @@ static int perform(int fd, BlockRequest *request)
     return -EINVAL;
 }
 
-static gpointer worker(gpointer opaque)
-{
-    ThreadsIo *t = opaque;
-    for (;;) {
-        g_autofree Job *job = g_async_queue_pop(t->jobs);
-        if (!job->request)
-            return NULL;
-        int result = job->posted ? job->result : perform(t->fd, job->request);
-        block_complete(&(BlockCompletion){ job->request, result }, 1);
-    }
-}
-
-static void push(ThreadsIo *t, Job job)
-{
-    g_async_queue_push(t->jobs, g_memdup2(&job, sizeof job));
-}
-
 static void *threads_create(int fd, GError **error)
 {
     ThreadsIo *t = g_new0(ThreadsIo, 1);
     t->fd = fd;
-    t->jobs = g_async_queue_new();
-    for (int i = 0; i < WORKERS; i++)
-        t->workers[i] = g_thread_new("block-io", worker, t);
+    t->workers = block_workers_new("block-io", perform, t);
     return t;
 }
 
 static void threads_submit(void *io, BlockRequest *request)
 {
-    push(io, (Job){ .request = request });
+    block_workers_submit(((ThreadsIo *)io)->workers, request);
 }
 
 static void threads_post(void *io, BlockRequest *request, int result)
 {
-    push(io, (Job){ .request = request, .posted = true, .result = result });
+    block_workers_post(((ThreadsIo *)io)->workers, request, result);
 }
 
 static void threads_destroy(void *io)
 {
     ThreadsIo *t = io;
-    for (int i = 0; i < WORKERS; i++)
-        push(t, (Job){ 0 });
-    for (int i = 0; i < WORKERS; i++)
-        g_thread_join(t->workers[i]);
-    g_async_queue_unref(t->jobs);
+    block_workers_free(t->workers);
     g_free(t);
 }
 

@@ -186,25 +186,6 @@ static void free_device(BlockDevice *block)
 }
 
 // One layer. `next` is taken over on success only.
-static BlockDevice *open_layer(const BlockDriverOps *ops, BlockDevice *next,
-                               const BlockOpen *options, GError **error)
-{
-    BlockDevice *block = g_new0(BlockDevice, 1);
-    g_mutex_init(&block->mutex);
-    g_cond_init(&block->idle);
-    block->ops = ops;
-    block->path = g_strdup(options->path);
-    block->read_only = options->read_only;
-    block->lock = options->lock;
-    block->driver = ops->open(next, options, &block->size, error);
-    if (!block->driver) {
-        free_device(block);
-        return NULL;
-    }
-    block->next = next;
-    return block;
-}
-
 BlockDevice *block_new(const BlockDriverOps *ops, void *driver, uint64_t size, const char *path,
                        bool read_only, GMutex *lock)
 {
@@ -217,6 +198,19 @@ BlockDevice *block_new(const BlockDriverOps *ops, void *driver, uint64_t size, c
     block->path = g_strdup(path);
     block->read_only = read_only;
     block->lock = lock;
+    return block;
+}
+
+static BlockDevice *open_layer(const BlockDriverOps *ops, BlockDevice *next,
+                               const BlockOpen *options, GError **error)
+{
+    uint64_t size = 0;
+    void *driver = ops->open(next, options, &size, error);
+    if (!driver)
+        return NULL;
+    BlockDevice *block =
+        block_new(ops, driver, size, options->path, options->read_only, options->lock);
+    block->next = next;
     return block;
 }
 

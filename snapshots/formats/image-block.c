@@ -4,24 +4,16 @@
 // open file, so the lock is shared. After the open no system call but these is needed: pread,
 // pwrite, fdatasync, fallocate, ftruncate, lseek, futex, and no thread is started.
 #include "snapshots/block-private.h"
+#include "snapshots/block-workers.h"
 #include "snapshots/formats/image-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
 
-#define WORKERS 4
-
-typedef struct {
-    BlockRequest *request; // NULL: the worker ends
-    bool posted;           // `result` is known already
-    int result;
-} Job;
-
 typedef struct {
     Image *image;
-    GAsyncQueue *jobs;
-    GThread *workers[WORKERS];
+    BlockWorkers *workers;
 } ImageBlock;
 
 static int transfer(Image *image, const BlockRequest *request)
@@ -39,8 +31,9 @@ static int transfer(Image *image, const BlockRequest *request)
     return 0;
 }
 
-static int perform(Image *image, const BlockRequest *request)
+static int perform(void *opaque, BlockRequest *request)
 {
+    Image *image = ((ImageBlock *)opaque)->image;
     switch (request->operation) {
     case BLOCK_READ:
     case BLOCK_WRITE:
@@ -51,23 +44,6 @@ static int perform(Image *image, const BlockRequest *request)
         return image_discard(image, request->offset, request->length);
     }
     return -EINVAL;
-}
-
-static gpointer worker(gpointer opaque)
-{
-    ImageBlock *b = opaque;
-    for (;;) {
-        g_autofree Job *job = g_async_queue_pop(b->jobs);
-        if (!job->request)
-            return NULL;
-        int result = job->posted ? job->result : perform(b->image, job->request);
-        block_complete(&(BlockCompletion){ job->request, result }, 1);
-    }
-}
-
-static void push(ImageBlock *b, Job job)
-{
-    g_async_queue_push(b->jobs, g_memdup2(&job, sizeof job));
 }
 
 static void *open_as(const char *format, BlockDevice *next, const BlockOpen *options,
@@ -91,21 +67,19 @@ static void *open_as(const char *format, BlockDevice *next, const BlockOpen *opt
         return NULL;
     ImageBlock *b = g_new0(ImageBlock, 1);
     b->image = image;
-    b->jobs = g_async_queue_new();
-    for (int i = 0; i < WORKERS; i++)
-        b->workers[i] = g_thread_new("image-io", worker, b);
+    b->workers = block_workers_new("image-io", perform, b);
     *ret_size = image_size(image);
     return b;
 }
 
 static void submit(void *driver, BlockRequest *request)
 {
-    push(driver, (Job){ .request = request });
+    block_workers_submit(((ImageBlock *)driver)->workers, request);
 }
 
 static void post(void *driver, BlockRequest *request, int result)
 {
-    push(driver, (Job){ .request = request, .posted = true, .result = result });
+    block_workers_post(((ImageBlock *)driver)->workers, request, result);
 }
 
 static int extents(void *driver, uint64_t offset, uint64_t length, BlockExtent *ret_extents,
@@ -127,11 +101,7 @@ static int extents(void *driver, uint64_t offset, uint64_t length, BlockExtent *
 static void close_image(void *driver)
 {
     ImageBlock *b = driver;
-    for (int i = 0; i < WORKERS; i++)
-        push(b, (Job){ 0 });
-    for (int i = 0; i < WORKERS; i++)
-        g_thread_join(b->workers[i]);
-    g_async_queue_unref(b->jobs);
+    block_workers_free(b->workers);
     g_autofree char *path = g_strdup(image_path(b->image));
     int result = image_close(b->image);
     if (result < 0)

@@ -12,7 +12,6 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 typedef struct {
@@ -86,13 +85,6 @@ static uint64_t file_size(void *io)
     return end < 0 ? 0 : (uint64_t)end;
 }
 
-static uint64_t file_available(void *io)
-{
-    FileIo *f = io;
-    struct statvfs fs;
-    return fstatvfs(f->fd, &fs) < 0 ? UINT64_MAX : (uint64_t)fs.f_bavail * fs.f_frsize;
-}
-
 static void file_submit(void *io, BlockRequest *request)
 {
     FileIo *f = io;
@@ -120,7 +112,6 @@ static const StoreIoOps file_ops = {
     .punch = file_punch,
     .allocate = file_allocate,
     .size = file_size,
-    .available = file_available,
     .submit = file_submit,
     .post = file_post,
     .close = file_close,

@@ -14,8 +14,7 @@ typedef struct {
     int (*punch)(void *io, uint64_t offset, uint64_t length);
     // Room that later writes will find; -EOPNOTSUPP where the file system cannot promise.
     int (*allocate)(void *io, uint64_t offset, uint64_t length);
-    uint64_t (*size)(void *io);      // bytes of the file
-    uint64_t (*available)(void *io); // bytes that its file system has left
+    uint64_t (*size)(void *io); // bytes of the file
     // Asynchronous, for data; completes through request->complete, perhaps before it returns.
     void (*submit)(void *io, BlockRequest *request);
     // Completes a device's request from an I/O thread, or at once where there is none.

@@ -171,8 +171,8 @@ static bool is_pending(Store *store, StoreNodeId id, GError **error)
     return false;
 }
 
-// Current's next memory image shares the pages of this one.
-static void hand_on_memory(Store *store, const StoreRecord *from)
+// Gives current the STATE volumes of `from` that it lacks: with the pages, or empty.
+static void hand_on(Store *store, const StoreRecord *from, bool with_pages)
 {
     for (unsigned i = 0; i < from->slot_count; i++) {
         const StoreSlot *slot = &from->slots[i];
@@ -181,8 +181,10 @@ static void hand_on_memory(Store *store, const StoreRecord *from)
             store_slot(store->current, slot->volume))
             continue;
         StoreSlot *copy = store_slot_add(store->current, slot->volume);
-        if (copy)
+        if (copy && with_pages)
             *copy = *slot;
+        else if (copy)
+            copy->size = slot->size;
     }
 }
 
@@ -204,7 +206,7 @@ bool store_take_finish(Store *store, StoreNodeId id, GError **error)
             record->flags |= NODE_PENDING;
     }
     if (result == 0) {
-        hand_on_memory(store, record);
+        hand_on(store, record, true); // the next memory image shares them
         store->pending = NULL;
         bump(store);
     }
@@ -215,16 +217,7 @@ bool store_take_finish(Store *store, StoreNodeId id, GError **error)
 
 void store_return_state_volumes(Store *store, const StoreRecord *from)
 {
-    for (unsigned i = 0; i < from->slot_count; i++) {
-        const StoreSlot *slot = &from->slots[i];
-        StoreVolumeRecord *volume = store_volume_by_id(store, slot->volume);
-        if (!volume || volume->kind != STORE_STATE || slot->content ||
-            store_slot(store->current, slot->volume))
-            continue;
-        StoreSlot *empty = store_slot_add(store->current, slot->volume);
-        if (empty)
-            empty->size = slot->size;
-    }
+    hand_on(store, from, false);
 }
 
 void store_take_abort(Store *store, StoreNodeId id)

@@ -83,8 +83,6 @@ typedef struct {
     bool read_only;     // shared: many readers of a store that an engine may be writing. Only
                         // nodes that are protected stay as they are meanwhile
     BlockIoKind io;
-    // Space that the store must leave free in its file system, beyond its own reserve. Bytes.
-    uint64_t keep_free;
     // Opens a base image; NULL: block_open, read-only. Owned by the store afterwards.
     BlockDevice *(*open_base)(const StoreBase *base, const char *path, void *opaque,
                               GError **error);

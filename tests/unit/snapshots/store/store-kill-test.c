@@ -65,12 +65,6 @@ static uint64_t killer_size(void *io)
     return k->file.ops->size(k->file.io);
 }
 
-static uint64_t killer_available(void *io)
-{
-    Killer *k = io;
-    return k->file.ops->available(k->file.io);
-}
-
 static void killer_submit(void *io, BlockRequest *request)
 {
     Killer *k = io;
@@ -98,7 +92,6 @@ static const StoreIoOps killer_ops = {
     .punch = killer_punch,
     .allocate = killer_allocate,
     .size = killer_size,
-    .available = killer_available,
     .submit = killer_submit,
     .post = killer_post,
     .close = killer_close,

@@ -110,11 +110,6 @@ static uint64_t rig_size(void *io)
     return ((Rig *)io)->size;
 }
 
-static uint64_t rig_available(void *io)
-{
-    return UINT64_MAX;
-}
-
 static int transfer(Rig *rig, BlockRequest *request)
 {
     uint64_t at = request->offset;
@@ -158,7 +153,6 @@ static const StoreIoOps rig_ops = {
     .punch = rig_punch,
     .allocate = rig_allocate,
     .size = rig_size,
-    .available = rig_available,
     .submit = rig_submit,
     .post = rig_post,
     .close = rig_close,
