@@ -8,7 +8,7 @@
 #include <gio/gio.h>
 #include <string.h>
 
-enum { NAME_MAX_LENGTH = 63, DIGEST_SIZE = 32, HEAD_SIZE = 8 + 4 + 4 + 8 + DIGEST_SIZE };
+enum { NAME_MAX_LENGTH = 63, HEAD_SIZE = 8 + 4 + 4 + 8 + STATE_DIGEST_SIZE };
 
 static const char magic[8] = { 'L', 'O', 'D', 'G', 'E', 'S', 'T', 'A' };
 
@@ -71,9 +71,9 @@ const char *state_form_name(const StateForm *form, unsigned index)
     return g_array_index(form->records, Record, index).name;
 }
 
-static void digest_of(const uint8_t *data, size_t size, uint8_t ret_digest[DIGEST_SIZE])
+void state_digest(const uint8_t *data, size_t size, uint8_t ret_digest[STATE_DIGEST_SIZE])
 {
-    gsize length = DIGEST_SIZE;
+    gsize length = STATE_DIGEST_SIZE;
     GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
     g_checksum_update(sum, data, (gssize)size);
     g_checksum_get_digest(sum, ret_digest, &length);
@@ -100,7 +100,7 @@ GBytes *state_form_encode(const StateForm *form)
     le32_write(out->data + 8, STATE_FORM_VERSION);
     le32_write(out->data + 12, form->records->len);
     le64_write(out->data + 16, out->len);
-    digest_of(out->data + HEAD_SIZE, out->len - HEAD_SIZE, out->data + 24);
+    state_digest(out->data + HEAD_SIZE, out->len - HEAD_SIZE, out->data + 24);
     return g_byte_array_free_to_bytes(out);
 }
 
@@ -116,7 +116,7 @@ static bool check_head(ByteReader *r, uint32_t *ret_records, GError **error)
     uint32_t version = byte_reader_le32(r);
     *ret_records = byte_reader_le32(r);
     uint64_t size = byte_reader_le64(r);
-    const uint8_t *digest = byte_reader_take(r, DIGEST_SIZE);
+    const uint8_t *digest = byte_reader_take(r, STATE_DIGEST_SIZE);
     if (!start || memcmp(start, magic, sizeof magic) != 0)
         return refuse(error, "is none: it does not begin as one");
     if (!digest)
@@ -129,9 +129,9 @@ static bool check_head(ByteReader *r, uint32_t *ret_records, GError **error)
     }
     if (size != r->size || size > STATE_FORM_SIZE_MAX)
         return refuse(error, "has another length than it says: it is cut off or damaged");
-    uint8_t have[DIGEST_SIZE];
-    digest_of(r->data + HEAD_SIZE, r->size - HEAD_SIZE, have);
-    if (memcmp(have, digest, DIGEST_SIZE) != 0)
+    uint8_t have[STATE_DIGEST_SIZE];
+    state_digest(r->data + HEAD_SIZE, r->size - HEAD_SIZE, have);
+    if (memcmp(have, digest, STATE_DIGEST_SIZE) != 0)
         return refuse(error, "is damaged: its checksum is wrong");
     return *ret_records <= STATE_FORM_RECORDS_MAX || refuse(error, "has too many records");
 }

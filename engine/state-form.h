@@ -6,12 +6,17 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct StateForm StateForm;
 
 #define STATE_FORM_VERSION 1u
 #define STATE_FORM_RECORDS_MAX 1024u
 #define STATE_FORM_SIZE_MAX (64u << 20) // bytes, of a whole form
+#define STATE_DIGEST_SIZE 32
+
+// SHA-256.
+void state_digest(const uint8_t *data, size_t size, uint8_t ret_digest[STATE_DIGEST_SIZE]);
 
 StateForm *state_form_new(void);
 void state_form_free(StateForm *form); // NULL is allowed

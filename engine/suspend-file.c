@@ -23,8 +23,7 @@ enum {
     PAGE = 4096,
     FORMAT_VERSION = 1,
     DIGEST_AT = 992,
-    DIGEST_SIZE = 32,
-    HEAD_SIZE = DIGEST_AT + DIGEST_SIZE,
+    HEAD_SIZE = DIGEST_AT + STATE_DIGEST_SIZE,
     MEMORY_AT = 1 << 20,
     HOT_MAX = 1 << 20,
     LOCK_TRIES = 100,
@@ -59,15 +58,6 @@ struct SuspendFile {
 
 // ---- The head ----
 
-static void digest_of(const uint8_t *data, size_t size, uint8_t ret_digest[DIGEST_SIZE])
-{
-    gsize length = DIGEST_SIZE;
-    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
-    g_checksum_update(sum, data, (gssize)size);
-    g_checksum_get_digest(sum, ret_digest, &length);
-    g_checksum_free(sum);
-}
-
 static void encode_head(const Head *head, uint8_t page[PAGE])
 {
     memset(page, 0, PAGE);
@@ -82,7 +72,7 @@ static void encode_head(const Head *head, uint8_t page[PAGE])
         le64_write(page + 32 + 16 * i, spans[i].size);
     }
     le64_write(page + 72, head->hot_offset);
-    digest_of(page, DIGEST_AT, page + DIGEST_AT);
+    state_digest(page, DIGEST_AT, page + DIGEST_AT);
 }
 
 static bool refuse(const char *path, GError **error, const char *what)
@@ -115,13 +105,13 @@ static int decode_head(const uint8_t page[PAGE], uint64_t file_size, const char 
 {
     if (memcmp(page, VM_STATE_MAGIC, 8) != 0)
         return 0;
-    uint8_t digest[DIGEST_SIZE];
-    digest_of(page, DIGEST_AT, digest);
+    uint8_t digest[STATE_DIGEST_SIZE];
+    state_digest(page, DIGEST_AT, digest);
     if (le32_read(page + 8) != FORMAT_VERSION) {
         refuse(path, error, "is of another version of Lodge");
         return -1;
     }
-    if (memcmp(digest, page + DIGEST_AT, DIGEST_SIZE) != 0) {
+    if (memcmp(digest, page + DIGEST_AT, STATE_DIGEST_SIZE) != 0) {
         refuse(path, error, "is damaged: the checksum of its head is wrong");
         return -1;
     }

@@ -233,6 +233,21 @@ struct BtCpu {
     } while (0)
 #endif
 #define BT_NEXT(cpu, insn) BT_RUN((cpu), (insn) + 1)
+
+// Runs handlers from this instruction on until one returns to C.
+static inline void bt_run_from(BtCpu *cpu, const BtInsn *insn)
+{
+#if BT_TAIL_CALLS
+    insn->handler(cpu, insn);
+#else
+    do {
+        cpu->next = NULL;
+        insn->handler(cpu, insn);
+        insn = cpu->next;
+    } while (insn);
+#endif
+}
+
 #define BT_BEGIN(cpu_, insn_) ((cpu_)->insn = (insn_))
 
 static inline uint64_t bt_insn_rip(const BtCpu *cpu, const BtInsn *insn)

@@ -190,16 +190,7 @@ static void run_block(BtCpu *cpu, BtBlock *block)
     cpu->block = block;
     cpu->block_rip = cpu->rip;
     cpu->instructions += block->count;
-#if BT_TAIL_CALLS
-    block->insn[0].handler(cpu, block->insn);
-#else
-    const BtInsn *insn = block->insn;
-    do {
-        cpu->next = NULL;
-        insn->handler(cpu, insn);
-        insn = cpu->next;
-    } while (insn);
-#endif
+    bt_run_from(cpu, block->insn);
 }
 
 // One instruction, with what single-stepping and breakpoints want around it.

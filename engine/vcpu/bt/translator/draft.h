@@ -144,6 +144,22 @@ static inline unsigned bt_draft_width(const BtDraft *d) // of addresses and the 
     return bt_draft_long(d) ? 8 : 4;
 }
 
+// The stack is flat and as wide as the mode.
+static inline bool bt_stack_is_plain(const BtDraft *d)
+{
+    return d->cpu->stack_bits == 8 * bt_draft_width(d) &&
+           (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_SS) & 1);
+}
+
+// What a stack operation reads or writes there, from a general register on.
+static inline BtAccess bt_stack_access(const BtDraft *d, unsigned base, int displacement,
+                                       unsigned size, bool write)
+{
+    return (BtAccess){ .base = (uint8_t)base, .index = BT_REG_ZERO, .displacement = displacement,
+                       .segment = VCPU_SS, .address_size = (uint8_t)bt_draft_width(d),
+                       .size = (uint16_t)size, .write = write };
+}
+
 // Host register of a guest's, or HOST_NONE where it is in BtCpu.gpr.
 static inline unsigned bt_host_of(unsigned guest)
 {
@@ -215,6 +231,9 @@ void bt_emit_flags_restore(HostCode *c, unsigned scratch);
 bool bt_flags_wanted_native(const BtGuestInsn *g);
 
 // ---- emit-copy.c ----
+
+// NOP and what only hints: no code, no access.
+bool bt_copy_is_nothing(ZydisMnemonic mnemonic);
 
 bool bt_emit_copy(BtDraft *d);
 // Whether the instruction is one of those that emit-copy.c knows (translated alike or not).

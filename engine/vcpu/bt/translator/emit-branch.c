@@ -22,12 +22,6 @@ static bool code_is_plain(const BtDraft *d, const BtGuestInsn *g)
            (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_CS) & 1);
 }
 
-static bool stack_is_plain(const BtDraft *d)
-{
-    return d->cpu->stack_bits == 8 * bt_draft_width(d) &&
-           (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_SS) & 1);
-}
-
 static bool direct_target(const BtDraft *d, const BtGuestInsn *g, uint64_t *ret_target)
 {
     const ZydisDecodedOperand *o = &g->decoded.operand[0];
@@ -146,9 +140,7 @@ static bool emit_jmp(BtDraft *d)
 static BtAccess return_slot(const BtDraft *d, bool write)
 {
     unsigned size = bt_draft_width(d);
-    return (BtAccess){ .base = VCPU_RSP, .index = BT_REG_ZERO,
-                       .displacement = write ? -(int)size : 0, .segment = VCPU_SS,
-                       .address_size = (uint8_t)size, .size = (uint8_t)size, .write = write };
+    return bt_stack_access(d, VCPU_RSP, write ? -(int)size : 0, size, write);
 }
 
 // Stores the return address at `at`.
@@ -171,7 +163,7 @@ static bool emit_call(BtDraft *d)
 {
     BtGuestInsn *g = bt_draft_insn(d);
     HostCode *c = &d->code;
-    if (!stack_is_plain(d))
+    if (!bt_stack_is_plain(d))
         return false;
     uint64_t target;
     HostMemory at;
@@ -203,7 +195,7 @@ static bool emit_ret(BtDraft *d)
 {
     const BtGuestInsn *g = bt_draft_insn(d);
     HostCode *c = &d->code;
-    if (!stack_is_plain(d))
+    if (!bt_stack_is_plain(d))
         return false;
     unsigned size = bt_draft_width(d);
     const ZydisDecodedOperand *o = &g->decoded.operand[0];

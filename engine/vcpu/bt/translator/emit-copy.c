@@ -400,9 +400,9 @@ static bool emit_lea(BtDraft *d)
     return true;
 }
 
-// ---- ----
+// ---- The emitter ----
 
-static bool is_nothing(ZydisMnemonic mnemonic)
+bool bt_copy_is_nothing(ZydisMnemonic mnemonic)
 {
     switch (mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
@@ -433,7 +433,7 @@ bool bt_emit_copy(BtDraft *d)
     const ZydisDecodedInstruction *insn = &g->decoded.insn;
     if (!g->known || !bt_copy_known(insn) || excluded(g))
         return false;
-    if (is_nothing(insn->mnemonic))
+    if (bt_copy_is_nothing(insn->mnemonic))
         return true;
     if (insn->mnemonic == ZYDIS_MNEMONIC_LEA)
         return emit_lea(d);

@@ -5,20 +5,6 @@
 
 #include "engine/vcpu/bt/bt-select.h"
 
-static bool stack_is_plain(const BtDraft *d)
-{
-    return d->cpu->stack_bits == 8 * bt_draft_width(d) &&
-           (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_SS) & 1);
-}
-
-static BtAccess stack_access(const BtDraft *d, unsigned base, int displacement, unsigned size,
-                             bool write)
-{
-    return (BtAccess){ .base = (uint8_t)base, .index = BT_REG_ZERO, .displacement = displacement,
-                       .segment = VCPU_SS, .address_size = (uint8_t)bt_draft_width(d),
-                       .size = (uint8_t)size, .write = write };
-}
-
 static void move_stack(BtDraft *d, int by)
 {
     host_lea(&d->code, bt_draft_width(d), HOST_GUEST_RSP, host_based(HOST_GUEST_RSP, by));
@@ -46,7 +32,7 @@ static bool emit_push(BtDraft *d)
         host_load(c, size, HOST_T3, at);
         d->held = HOST_NONE;
     }
-    BtAccess access = stack_access(d, VCPU_RSP, -(int)size, size, true);
+    BtAccess access = bt_stack_access(d, VCPU_RSP, -(int)size, size, true);
     bt_emit_access(d, &access, &at);
     bt_emit_flags_end(d, memory ? HOST_T1 : HOST_T3);
     if (memory) {
@@ -77,7 +63,7 @@ static bool emit_pop(BtDraft *d)
     if (guest < 0 || (guest == VCPU_RSP && size == 2))
         return false;
     HostMemory at;
-    BtAccess access = stack_access(d, VCPU_RSP, 0, size, false);
+    BtAccess access = bt_stack_access(d, VCPU_RSP, 0, size, false);
     bt_emit_flags_begin(d);
     bt_emit_access(d, &access, &at);
     bt_emit_flags_end(d, HOST_T3);
@@ -101,7 +87,7 @@ static bool emit_leave(BtDraft *d)
     if (bt_draft_insn(d)->decoded.insn.operand_width != 8 * size)
         return false;
     HostMemory at;
-    BtAccess access = stack_access(d, VCPU_RBP, 0, size, false);
+    BtAccess access = bt_stack_access(d, VCPU_RBP, 0, size, false);
     bt_emit_flags_begin(d);
     bt_emit_access(d, &access, &at);
     bt_emit_flags_end(d, HOST_T3);
@@ -114,7 +100,7 @@ static bool emit_leave(BtDraft *d)
 
 bool bt_emit_stack(BtDraft *d)
 {
-    if (!stack_is_plain(d))
+    if (!bt_stack_is_plain(d))
         return false;
     switch (bt_draft_insn(d)->decoded.insn.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH: return emit_push(d);

@@ -151,8 +151,7 @@ static void emit_swapgs(BtDraft *d)
 static void emit_pushf(BtDraft *d)
 {
     HostCode *c = &d->code;
-    BtAccess access = { .base = VCPU_RSP, .index = BT_REG_ZERO, .displacement = -8,
-                        .segment = VCPU_SS, .address_size = 8, .size = 8, .write = true };
+    BtAccess access = bt_stack_access(d, VCPU_RSP, -8, 8, true);
     HostMemory at;
     bt_emit_flags_begin(d);
     bt_emit_access(d, &access, &at);

@@ -56,12 +56,6 @@ static void forget(Plan *p)
         set_unknown(p, i);
 }
 
-static bool stack_is_plain(const BtDraft *d)
-{
-    return d->cpu->stack_bits == 8 * bt_draft_width(d) &&
-           (d->unit->key >> (BT_KEY_FLAT_SHIFT + VCPU_SS) & 1);
-}
-
 static int whole_register(const BtDraft *d, const ZydisDecodedOperand *o)
 {
     if (o->type != ZYDIS_OPERAND_TYPE_REGISTER || o->size != 8 * bt_draft_width(d))
@@ -108,19 +102,19 @@ static bool follow_sum(const BtDraft *d, Plan *p, const BtGuestInsn *g)
         return true;
     }
     case ZYDIS_MNEMONIC_PUSH:
-        if (!stack_is_plain(d))
+        if (!bt_stack_is_plain(d))
             return false;
         set_sum(d, p, VCPU_RSP, VCPU_RSP, -(g->decoded.insn.operand_width / 8));
         return true;
     case ZYDIS_MNEMONIC_POP:
-        if (!stack_is_plain(d))
+        if (!bt_stack_is_plain(d))
             return false;
         set_sum(d, p, VCPU_RSP, VCPU_RSP, g->decoded.insn.operand_width / 8);
         if (o[0].type == ZYDIS_OPERAND_TYPE_REGISTER && bt_general_register(o[0].reg.value) >= 0)
             set_unknown(p, (unsigned)bt_general_register(o[0].reg.value));
         return true;
     case ZYDIS_MNEMONIC_LEAVE:
-        if (!stack_is_plain(d) || g->decoded.insn.operand_width != 8 * width)
+        if (!bt_stack_is_plain(d) || g->decoded.insn.operand_width != 8 * width)
             return false;
         set_sum(d, p, VCPU_RSP, VCPU_RBP, (int64_t)width);
         set_unknown(p, VCPU_RBP);
@@ -186,35 +180,19 @@ static void plan_access(BtDraft *d, Plan *p, unsigned insn, const BtAccess *a)
     place->group = (uint8_t)d->groups++;
 }
 
-static bool touches_nothing(ZydisMnemonic mnemonic)
-{
-    switch (mnemonic) {
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_PREFETCHNTA:
-    case ZYDIS_MNEMONIC_PREFETCHT0:
-    case ZYDIS_MNEMONIC_PREFETCHT1:
-    case ZYDIS_MNEMONIC_PREFETCHT2:
-    case ZYDIS_MNEMONIC_PREFETCHW:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void plan_accesses(BtDraft *d, Plan *p, unsigned insn)
 {
     const BtGuestInsn *g = &d->insn[insn];
     const ZydisDecodedInstruction *decoded = &g->decoded.insn;
     BtAccess a;
-    if (!g->known || touches_nothing(decoded->mnemonic))
+    if (!g->known || bt_copy_is_nothing(decoded->mnemonic))
         return;
     if (g->memory != 0xff && bt_access_of_operand(d, g, g->memory, &a)) {
         a.alignment = g->alignment;
         plan_access(d, p, insn, &a);
     }
-    unsigned width = bt_draft_width(d), size = decoded->operand_width / 8;
-    a = (BtAccess){ .base = VCPU_RSP, .index = BT_REG_ZERO, .segment = VCPU_SS,
-                    .address_size = (uint8_t)width, .size = (uint8_t)size };
+    unsigned size = decoded->operand_width / 8;
+    a = bt_stack_access(d, VCPU_RSP, 0, size, false);
     switch (decoded->mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_CALL:

@@ -51,16 +51,7 @@ static void run(BtCpu *cpu, BtCallOut *out)
     cpu->block_rip = out->rip;
     cpu->shadow = out->shadow ? BT_SHADOW_STI : 0;
     cpu->unit_continues = false;
-    const BtInsn *insn = out->block.insn;
-#if BT_TAIL_CALLS
-    insn->handler(cpu, insn);
-#else
-    do {
-        cpu->next = NULL;
-        insn->handler(cpu, insn);
-        insn = cpu->next;
-    } while (insn);
-#endif
+    bt_run_from(cpu, out->block.insn);
     cpu->block = NULL;
     cpu->insn = NULL;
     cpu->link = NULL;
