@@ -361,26 +361,39 @@ gboolean lodge_session_get_absolute(LodgeSession *self)
     return mode == SPICE_MOUSE_MODE_CLIENT;
 }
 
+// The channel for keyboard and pointer, while it is connected: it says only later that the engine
+// is gone, and warns of what it is given meanwhile.
+static SpiceInputsChannel *connected_inputs(LodgeSession *self)
+{
+    g_autoptr(GSocket) socket = NULL;
+    if (self->inputs)
+        g_object_get(self->inputs, "socket", &socket, NULL);
+    return socket ? self->inputs : NULL;
+}
+
 void lodge_session_key(LodgeSession *self, guint scancode, gboolean down)
 {
-    if (!self->inputs || !scancode)
+    SpiceInputsChannel *inputs = connected_inputs(self);
+    if (!inputs || !scancode)
         return;
     if (down)
-        spice_inputs_channel_key_press(self->inputs, scancode);
+        spice_inputs_channel_key_press(inputs, scancode);
     else
-        spice_inputs_channel_key_release(self->inputs, scancode);
+        spice_inputs_channel_key_release(inputs, scancode);
 }
 
 void lodge_session_position(LodgeSession *self, guint x, guint y)
 {
-    if (self->inputs)
-        spice_inputs_channel_position(self->inputs, (gint)x, (gint)y, 0, (gint)self->buttons);
+    SpiceInputsChannel *inputs = connected_inputs(self);
+    if (inputs)
+        spice_inputs_channel_position(inputs, (gint)x, (gint)y, 0, (gint)self->buttons);
 }
 
 void lodge_session_motion(LodgeSession *self, int dx, int dy)
 {
-    if (self->inputs)
-        spice_inputs_channel_motion(self->inputs, dx, dy, (gint)self->buttons);
+    SpiceInputsChannel *inputs = connected_inputs(self);
+    if (inputs)
+        spice_inputs_channel_motion(inputs, dx, dy, (gint)self->buttons);
 }
 
 void lodge_session_button(LodgeSession *self, guint button, gboolean down)
@@ -397,14 +410,15 @@ void lodge_session_button(LodgeSession *self, guint button, gboolean down)
         [6] = { SPICE_MOUSE_BUTTON_SIDE, SPICE_MOUSE_BUTTON_MASK_SIDE },
         [7] = { SPICE_MOUSE_BUTTON_EXTRA, SPICE_MOUSE_BUTTON_MASK_EXTRA },
     };
-    if (!self->inputs || button == 0 || button >= G_N_ELEMENTS(map))
+    SpiceInputsChannel *inputs = connected_inputs(self);
+    if (!inputs || button == 0 || button >= G_N_ELEMENTS(map))
         return;
     if (down) {
         self->buttons |= map[button].mask;
-        spice_inputs_channel_button_press(self->inputs, map[button].button, (gint)self->buttons);
+        spice_inputs_channel_button_press(inputs, map[button].button, (gint)self->buttons);
     } else {
         self->buttons &= ~map[button].mask;
-        spice_inputs_channel_button_release(self->inputs, map[button].button, (gint)self->buttons);
+        spice_inputs_channel_button_release(inputs, map[button].button, (gint)self->buttons);
     }
 }
 
