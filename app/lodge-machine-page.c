@@ -3,6 +3,7 @@
 // "machine" group follow its state. Errors are shown as dialogs that say what to do.
 #include "app/lodge-machine-page.h"
 
+#include "app/client/snapshots-client.h"
 #include "app/console/lodge-display.h"
 #include "app/console/lodge-serial.h"
 #include "app/console/lodge-session.h"
@@ -149,7 +150,7 @@ static const char *visible_page(LodgeMachinePage *self, gboolean on, gboolean cr
 
 static void update_snapshots(LodgeMachinePage *self, gboolean on)
 {
-    gboolean there = self->vm && lodge_snapshots_has_store(lodge_vm_get_folder(self->vm));
+    gboolean there = self->vm && snapshots_has_store(lodge_vm_get_folder(self->vm));
     gtk_widget_set_visible(self->snapshots_button, there);
     lodge_snapshots_show(self->snapshots,
                          there && self->shows_snapshots ? lodge_vm_get_folder(self->vm) : NULL, on);

@@ -80,7 +80,7 @@ static void name_lost(GDBusConnection *connection, const char *name, gpointer op
 
 static bool open_store(Service *service, GError **error)
 {
-    g_autofree char *path = g_build_filename(service->folder, STORE_FILE_NAME, NULL);
+    g_autofree char *path = g_build_filename(service->folder, VM_STORE_FILE, NULL);
     StoreOpen options = { .path = path };
     service->store = store_open(&options, error);
     return service->store != NULL;

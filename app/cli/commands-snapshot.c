@@ -48,12 +48,7 @@ static const char *size_text(guint64 bytes)
     return text;
 }
 
-static char *time_text(gint64 time)
-{
-    g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(time / G_USEC_PER_SEC);
-    g_autoptr(GDateTime) local = utc ? g_date_time_to_local(utc) : NULL;
-    return local ? g_date_time_format(local, "%Y-%m-%d %H:%M") : g_strdup("?");
-}
+#define TIME_FORMAT "%Y-%m-%d %H:%M"
 
 // ---- take ----
 
@@ -143,7 +138,7 @@ static void print_tree(const Tree *tree)
     while (stack->len > 0) {
         Place place = g_array_index(stack, Place, stack->len - 1);
         g_array_set_size(stack, stack->len - 1);
-        g_autofree char *time = time_text(place.node->time);
+        g_autofree char *time = snapshot_node_time(place.node, TIME_FORMAT);
         printf("%6" G_GUINT64_FORMAT "  %s  %9s  %*s%s%s%s%s\n", place.node->id, time,
                size_text(place.node->own), (int)MIN(place.depth, 20) * 2, "", place.node->name,
                place.node->is_protected ? "  (protected)" : "",
@@ -211,7 +206,7 @@ static int run_show(const CliCall *call)
         printf("%s\n", json->str);
         return CLI_OK;
     }
-    g_autofree char *time = time_text(node->time);
+    g_autofree char *time = snapshot_node_time(node, TIME_FORMAT);
     printf("identifier               %" G_GUINT64_FORMAT "\n", node->id);
     printf("name                     %s\n", node->name);
     if (*node->note)

@@ -23,43 +23,44 @@ static LodgeSnapshots1 *connect_to(GDBusConnection *bus, const char *name, GErro
     return g_steal_pointer(&proxy);
 }
 
-static bool has_store(const char *folder, const Config *config, GError **error)
+gboolean snapshots_has_store(const char *folder)
 {
-    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
-    if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
-        return true;
-    g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
-                "the machine %s has no snapshots: none of its disks is in a snapshot store",
-                config_string(config, "machine.name"));
-    return false;
+    g_autofree char *path = g_build_filename(folder, VM_STORE_FILE, NULL);
+    return g_file_test(path, G_FILE_TEST_IS_REGULAR);
 }
 
 LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error)
 {
     g_autoptr(Config) config = vm_client_config(folder, error);
-    if (!config || !has_store(folder, config, error))
+    if (!config)
         return NULL;
-    g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
-    if (!bus) {
-        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED,
-                            "there is no session bus; log in to a desktop, or use "
-                            "dbus-run-session");
+    if (!snapshots_has_store(folder)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                    "the machine %s has no snapshots: none of its disks is in a snapshot store",
+                    config_string(config, "machine.name"));
         return NULL;
     }
+    g_autoptr(GDBusConnection) bus = vm_client_bus(error);
+    if (!bus)
+        return NULL;
     g_autofree char *name = vm_store_bus_name(config);
-    for (int tries = 1;; tries++) {
-        g_autoptr(GError) problem = NULL;
+    const char *arguments[] = { "--snapshots", folder, NULL };
+    g_autoptr(GError) problem = NULL;
+    for (int tries = 0; tries < TRIES; tries++) {
+        g_clear_error(&problem);
         LodgeSnapshots1 *proxy = connect_to(bus, name, &problem);
         if (proxy)
             return proxy;
-        const char *arguments[] = { "--snapshots", folder, NULL };
-        if (!problem && !engine_call(arguments, &problem) && tries < TRIES)
+        if (problem || !engine_call(arguments, &problem))
             g_usleep(INTERVAL_US);
-        if (tries >= TRIES && problem) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-            return NULL;
-        }
     }
+    if (problem)
+        g_propagate_error(error, g_steal_pointer(&problem));
+    else
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                            "the process that serves the snapshots ends as soon as it has started; "
+                            "try again");
+    return NULL;
 }
 
 static void node_free(gpointer data)
@@ -95,6 +96,13 @@ static SnapshotNode *node_from_variant(GVariant *dictionary)
     node->automatic = lookup_flag(&dict, "automatic");
     node->has_memory = lookup_flag(&dict, "has-memory");
     return node;
+}
+
+char *snapshot_node_time(const SnapshotNode *node, const char *format)
+{
+    g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(node->time / G_USEC_PER_SEC);
+    g_autoptr(GDateTime) local = utc ? g_date_time_to_local(utc) : NULL;
+    return local ? g_date_time_format(local, format) : g_strdup("?");
 }
 
 GPtrArray *snapshots_nodes_from_variant(GVariant *nodes)

@@ -18,9 +18,15 @@ typedef struct {
     guint64 own, shared; // bytes
 } SnapshotNode;
 
+// Whether the machine in the folder has a snapshot store.
+gboolean snapshots_has_store(const char *folder);
+
 // A proxy; starts the service where nobody has the store open. Blocking. NULL and error:
 // G_IO_ERROR_NOT_FOUND where the machine has no snapshot store.
 LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error);
+
+// When it was taken, in the computer's time zone; format as g_date_time_format's. Free with g_free.
+char *snapshot_node_time(const SnapshotNode *node, const char *format);
 
 // Every node that List tells, SnapshotNode *, in the order in which they were taken. Free with
 // g_ptr_array_unref.

@@ -8,16 +8,22 @@ Config *vm_client_config(const char *folder, GError **error)
     return config_load(path, error);
 }
 
-LodgeVm1 *vm_client_connect(const Config *config, GError **error)
+GDBusConnection *vm_client_bus(GError **error)
 {
-    g_autofree char *name = vm_bus_name(config);
-    g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
-    if (!bus) {
+    GDBusConnection *bus = g_bus_get_sync(G_BUS_TYPE_SESSION, NULL, NULL);
+    if (!bus)
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_CONNECTED,
                             "there is no session bus; log in to a desktop, or use "
                             "dbus-run-session");
+    return bus;
+}
+
+LodgeVm1 *vm_client_connect(const Config *config, GError **error)
+{
+    g_autofree char *name = vm_bus_name(config);
+    g_autoptr(GDBusConnection) bus = vm_client_bus(error);
+    if (!bus)
         return NULL;
-    }
     g_autoptr(LodgeVm1) proxy =
         lodge_vm1_proxy_new_sync(bus, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START, name, VM_CLIENT_PATH,
                                  NULL, error);

@@ -12,6 +12,9 @@
 // A machine's configuration, by its folder.
 Config *vm_client_config(const char *folder, GError **error);
 
+// The session bus; NULL and error, which says what to do, where there is none. Owned by the caller.
+GDBusConnection *vm_client_bus(GError **error);
+
 // A proxy for the machine's engine. NULL and error: G_IO_ERROR_NOT_FOUND where no engine runs it
 // (it is off), else what is wrong with the bus.
 LodgeVm1 *vm_client_connect(const Config *config, GError **error);

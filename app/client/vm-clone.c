@@ -68,7 +68,7 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
     g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(clone->source, error);
     if (!proxy || !copy_settings(clone, config, error))
         return false;
-    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
+    g_autofree char *path = g_build_filename(folder, VM_STORE_FILE, NULL);
     gulong id = clone->cancellable ? g_cancellable_connect(clone->cancellable,
                                                            G_CALLBACK(cancelled), proxy, NULL)
                                    : 0;

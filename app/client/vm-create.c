@@ -9,9 +9,9 @@ bool vm_create_disk(Config *config, const char *folder, unsigned number, const c
 {
     g_autofree char *key = g_strdup_printf("disk%u.path", number);
     g_autofree char *volume = g_strdup_printf("disk%u", number);
-    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
+    g_autofree char *path = g_build_filename(folder, VM_STORE_FILE, NULL);
     const char *arguments[] = { "--create-volume", path, volume, size, NULL };
-    return engine_call(arguments, error) && config_set(config, key, "snapshots.store", error);
+    return engine_call(arguments, error) && config_set(config, key, VM_STORE_FILE, error);
 }
 
 static bool fill_folder(const char *folder, const char *name, VmCreateFill fill, void *data,

@@ -19,18 +19,11 @@ struct _LodgeSnapshotRow {
 
 G_DEFINE_FINAL_TYPE(LodgeSnapshotRow, lodge_snapshot_row, GTK_TYPE_LIST_BOX_ROW)
 
-static char *format_time(gint64 time)
-{
-    g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(time / G_USEC_PER_SEC);
-    g_autoptr(GDateTime) local = utc ? g_date_time_to_local(utc) : NULL;
-    return local ? g_date_time_format(local, "%x %H:%M") : g_strdup("");
-}
-
 static void set_texts(LodgeSnapshotRow *self, const SnapshotTreeRow *row, gboolean here,
                       gboolean changed)
 {
     const SnapshotNode *node = row->node;
-    g_autofree char *time = format_time(node->time);
+    g_autofree char *time = snapshot_node_time(node, "%x %H:%M");
     g_autofree char *own = g_format_size_full(node->own, G_FORMAT_SIZE_IEC_UNITS);
     g_autofree char *shared = g_format_size_full(node->shared, G_FORMAT_SIZE_IEC_UNITS);
     g_autofree char *size = g_strdup_printf(_("%s own\n%s shared"), own, shared);

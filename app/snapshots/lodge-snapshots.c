@@ -17,7 +17,7 @@ struct _LodgeSnapshots {
     char *folder;
     gboolean on;
     LodgeSnapshots1 *proxy;
-    GCancellable *cancellable; // of everything for this folder
+    GCancellable *cancellable; // of everything for this folder; NULL: nobody was asked yet
     GPtrArray *nodes;          // of SnapshotNode
     gboolean bin;              // deleted ones are listed
     GSimpleActionGroup *actions;
@@ -31,7 +31,6 @@ struct _LodgeSnapshots {
 
 G_DEFINE_FINAL_TYPE(LodgeSnapshots, lodge_snapshots, GTK_TYPE_WIDGET)
 
-static void connect_store(LodgeSnapshots *self);
 
 static LodgeSnapshotRow *selected(LodgeSnapshots *self)
 {
@@ -191,7 +190,10 @@ static void on_connected(GObject *source, GAsyncResult *result, gpointer user_da
     g_autoptr(LodgeSnapshots1) proxy = g_task_propagate_pointer(G_TASK(result), &error);
     if (g_strcmp0(g_task_get_task_data(G_TASK(result)), self->folder) != 0)
         return; // another machine is shown by now
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+        return; // and then this one again
     if (!proxy) {
+        g_clear_object(&self->cancellable); // shown again, it asks again
         vm_client_strip_error(error);
         g_autofree char *sentence = vm_client_sentence(error->message);
         show_status(self, _("No Snapshots"), sentence);
@@ -215,7 +217,6 @@ static void connect_store(LodgeSnapshots *self)
 // ---- Calls that wake the service where it went to sleep ----
 
 typedef struct {
-    LodgeSnapshots *self; // a reference
     char *folder;
     char *method;
     GVariant *arguments;
@@ -228,7 +229,6 @@ typedef struct {
 static void request_free(gpointer data)
 {
     Request *request = data;
-    g_object_unref(request->self);
     g_free(request->folder);
     g_free(request->method);
     g_variant_unref(request->arguments);
@@ -270,7 +270,6 @@ static void call(LodgeSnapshots *self, const char *heading, const char *method, 
                  void (*done)(LodgeSnapshots *self, GVariant *results, guint64 id), guint64 id)
 {
     Request *request = g_new0(Request, 1);
-    request->self = g_object_ref(self);
     request->folder = g_strdup(self->folder);
     request->method = g_strdup(method);
     request->arguments = g_variant_ref_sink(arguments);
@@ -351,10 +350,16 @@ static void undelete(LodgeSnapshots *self, guint64 id)
     call(self, _("The Snapshot Stays Deleted"), "Undelete", g_variant_new("(t)", id), NULL, 0);
 }
 
-// A node in the bin can be gone to.
+static void on_back(LodgeSnapshots *self, GVariant *results, guint64 id)
+{
+    undelete(self, id);
+}
+
+// The node is in the bin, where the list would not show that the machine is there.
 static void go_back(LodgeSnapshots *self, guint64 id)
 {
-    call(self, _("The Machine Stays Where It Is"), "GoTo", g_variant_new("(ts)", id, ""), NULL, 0);
+    call(self, _("The Machine Stays Where It Is"), "GoTo", g_variant_new("(ts)", id, ""), on_back,
+         id);
 }
 
 static void on_gone(LodgeSnapshots *self, GVariant *results, guint64 id)
@@ -515,27 +520,16 @@ static void forget(LodgeSnapshots *self)
     g_clear_pointer(&self->folder, g_free);
 }
 
-gboolean lodge_snapshots_has_store(const char *folder)
-{
-    g_autofree char *path = g_build_filename(folder, "snapshots.store", NULL);
-    return g_file_test(path, G_FILE_TEST_IS_REGULAR);
-}
-
 void lodge_snapshots_show(LodgeSnapshots *self, const char *folder, gboolean on)
 {
     g_return_if_fail(LODGE_IS_SNAPSHOTS(self));
-    gboolean same = g_strcmp0(folder, self->folder) == 0;
     self->on = on;
-    if (same && (self->proxy || !folder)) {
-        update_actions(self);
-        return;
-    }
-    if (!same) {
+    if (g_strcmp0(folder, self->folder) != 0) {
         forget(self);
         self->folder = g_strdup(folder);
     }
     update_actions(self);
-    if (!folder)
+    if (!folder || self->cancellable)
         return;
     self->cancellable = g_cancellable_new();
     show_status(self, _("Snapshots"), _("Looking…"));

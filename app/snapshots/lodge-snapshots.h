@@ -10,9 +10,6 @@ G_BEGIN_DECLS
 #define LODGE_TYPE_SNAPSHOTS (lodge_snapshots_get_type())
 G_DECLARE_FINAL_TYPE(LodgeSnapshots, lodge_snapshots, LODGE, SNAPSHOTS, GtkWidget)
 
-// Whether the machine in the folder has a store.
-gboolean lodge_snapshots_has_store(const char *folder);
-
 // folder: whose snapshots are shown; NULL: none, and the store is left to others. on: the machine
 // runs, so that it cannot go to another snapshot.
 void lodge_snapshots_show(LodgeSnapshots *self, const char *folder, gboolean on);

@@ -7,6 +7,7 @@
 
 #define VM_CONFIG_FILE "machine.conf"
 #define VM_FOLDER_SUFFIX ".lodge"
+#define VM_STORE_FILE "snapshots.store"
 
 // A suspended machine's state: one of these files, where it begins with the mark
 // (engine/suspend-file.h).
