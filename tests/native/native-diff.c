@@ -160,12 +160,12 @@ static void summarize(Diff *d, double seconds)
     printf("# %u forms, %u absent, %u that do not exist, %u not comparable; %" PRIu64
            " cases compared, %" PRIu64
            " of them faulted at once; %u mnemonics executed; %" PRIu64 " left out, %" PRIu64
-           " lost, %" PRIu64 " unsteady; %" PRIu64 " blocks or units made; %.1f s, %.0f cases a "
+           " lost, %" PRIu64 " unsteady; %" PRIu64 " units entered; %.1f s, %.0f cases a "
            "second\n",
            d->forms->forms->len, d->forms->absent->len, d->forms->invalid->len,
            d->forms->left_out, d->compared, d->faults,
            g_hash_table_size(d->covered), d->left_out, d->lost, d->unsteady,
-           native_guest_translations(d->guest), seconds,
+           native_guest_units(d->guest), seconds,
            (double)d->compared / seconds);
 }
 
@@ -229,7 +229,13 @@ int main(int argc, char **argv)
     for (gint64 done = 0; done < cases && g_get_monotonic_time() < end; done += NATIVE_BATCH)
         run_batch(&d, (uint64_t)(first + done), (unsigned)MIN(NATIVE_BATCH, cases - done));
     summarize(&d, (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC);
-    printf("%s 1 - the interpreter and the CPU agree\n", d.mismatches ? "not ok" : "ok");
+    bool right = !d.mismatches;
+    if (native_guest_translates() && native_guest_units(d.guest) < d.compared / 2) {
+        printf("# most cases were not translated: set LODGE_TRANSLATOR=hot=1\n");
+        right = false;
+    }
+    printf("%s 1 - the %s and the CPU agree\n", right ? "ok" : "not ok",
+           native_guest_translates() ? "translator" : "interpreter");
 
     g_hash_table_unref(d.by_mnemonic);
     g_hash_table_unref(d.covered);
@@ -237,5 +243,5 @@ int main(int argc, char **argv)
     native_batch_free(d.batch);
     native_batch_free(d.again);
     native_forms_free(d.forms);
-    return d.mismatches ? 1 : 0;
+    return right ? 0 : 1;
 }

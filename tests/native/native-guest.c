@@ -176,11 +176,16 @@ void native_guest_free(NativeGuest *g)
     g_free(g);
 }
 
-uint64_t native_guest_translations(NativeGuest *g)
+uint64_t native_guest_units(NativeGuest *g)
 {
     VcpuStats stats;
     bt_test_engine()->stats(g->cpu, &stats);
-    return stats.translations;
+    return stats.units[VCPU_UNIT_ENTRIES];
+}
+
+bool native_guest_translates(void)
+{
+    return bt_test_engine() == &vcpu_backend_translator;
 }
 
 static bool has_error(int vector)

@@ -15,5 +15,6 @@ void native_guest_free(NativeGuest *guest);
 void native_guest_run(NativeGuest *guest, const NativeCase *c, const uint8_t *common,
                       NativeResult *ret_result);
 
-// Blocks or units that the engine has made so far.
-uint64_t native_guest_translations(NativeGuest *guest);
+// Times that a unit of host code was entered so far; whether the engine makes any.
+uint64_t native_guest_units(NativeGuest *guest);
+bool native_guest_translates(void);

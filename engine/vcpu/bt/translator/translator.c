@@ -160,8 +160,9 @@ static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_
 {
     BtBlock *block = bt_cache_find(cpu, false);
     unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
-    if (!block->cached ||
-        ++block->entries < MIN(cpu->translator->options.hot << writes, UINT16_MAX))
+    unsigned hot = cpu->translator->options.hot;
+    hot = hot == 1 ? 1 : MIN(hot << writes, UINT16_MAX); // 1: tests want all code translated
+    if (!block->cached || ++block->entries < hot)
         return NULL;
     block->entries = 0; // where it cannot be translated, not so soon again
     const BtCache *cache = cpu->block_cache;
