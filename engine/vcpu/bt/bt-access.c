@@ -148,7 +148,7 @@ static unsigned pieces(BtCpu *cpu, uint64_t linear, unsigned size, unsigned acce
         bt_debug_watch(cpu, linear, size, access == BT_TLB_MAY_WRITE);
     if (access == BT_TLB_MAY_WRITE && cpu->insn) {
         for (unsigned i = 0; i < count; i++) {
-            if (bt_vm_page_has_code(cpu->vm, piece[i].physical))
+            if (bt_code_is_written(cpu) || bt_vm_page_has_code(cpu->vm, piece[i].physical))
                 bt_vm_check_own_block(cpu, piece[i].physical, piece[i].size);
         }
     }

@@ -210,7 +210,7 @@ bool bt_mmu_is_watched(const BtCpu *cpu, uint64_t page)
 static void publish_write_tag(BtCpu *cpu, BtTlbEntry *entry, uint64_t page, uint64_t physical)
 {
     uint16_t *hint = bt_vm_write_hint(cpu->vm, physical, page);
-    if (!hint)
+    if (!hint || bt_code_is_written(cpu))
         return;
     uint16_t mine = (uint16_t)(bt_tlb_index(page) + 1);
     uint16_t there = __atomic_load_n(hint, __ATOMIC_ACQUIRE);

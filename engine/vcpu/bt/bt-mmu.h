@@ -26,6 +26,13 @@ static inline const BtTlbNote *bt_mmu_note(BtCpu *cpu, uint64_t linear, unsigned
 // A data breakpoint watches a byte of the page: its accesses take the slow path.
 bool bt_mmu_is_watched(const BtCpu *cpu, uint64_t page);
 
+// Code was written since the run loop last looked: the running block's page may have lost the marks
+// by which stores into it are noticed, though the block has instructions left.
+static inline bool bt_code_is_written(const BtCpu *cpu)
+{
+    return __atomic_load_n(&cpu->request, __ATOMIC_RELAXED) & BT_REQUEST_CODE;
+}
+
 // What cpu->data_tlb must be.
 static inline BtTlb *bt_mmu_data_tlb(BtCpu *cpu)
 {

@@ -250,6 +250,19 @@ static void test_patch_string(void)
     g_assert_cmpuint(s->gpr[VCPU_RBX], ==, 3);
 }
 
+// A store beside the block takes the marks off its page; the next one, into the block, must
+// still be noticed.
+GUEST(patch_after_neighbour, 64,
+      "xor %eax, %eax\n jmp 1f\n .balign 64\n 1: movb $1, 3f(%rip)\n movb $5, 2f+1(%rip)\n"
+      " 2: mov $1, %al\n jmp 4f\n 3: .byte 0\n 4:\n")
+
+static void test_patch_after_neighbour(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    VcpuState *s = RUN(h, BT_HARNESS_LONG, patch_after_neighbour);
+    g_assert_cmpuint(s->gpr[VCPU_RAX], ==, 5);
+}
+
 // Data on the page of the loop that writes it: no new blocks for every store.
 GUEST(data_beside_code, 64,
       "mov $1000, %ecx\n 1: incl data_word(%rip)\n dec %ecx\n jnz 1b\n jmp 2f\n"
@@ -511,6 +524,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-run/changed-code/next-instruction", test_patch_next);
     g_test_add_func("/bt-run/changed-code/loop", test_patch_loop);
     g_test_add_func("/bt-run/changed-code/string", test_patch_string);
+    g_test_add_func("/bt-run/changed-code/after-neighbour", test_patch_after_neighbour);
     g_test_add_func("/bt-run/changed-code/data-beside-code", test_data_beside_code);
     g_test_add_func("/bt-run/changed-code/device", test_device_writes_code);
     g_test_add_func("/bt-run/changed-code/memory-map", test_map_changes_code);
