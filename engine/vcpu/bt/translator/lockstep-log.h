@@ -24,7 +24,7 @@ typedef struct {
 } LockstepExit;
 
 typedef struct {
-    uint64_t instructions, rip; // where it was accepted
+    uint64_t instructions, exceptions, rip; // where it was accepted
     uint8_t vector;
 } LockstepInterrupt;
 

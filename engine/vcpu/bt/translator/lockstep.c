@@ -7,8 +7,8 @@
 //   accepted, counted in retired instructions. Every now and then it is made to stop.
 //
 //   The follower, an interpreter with a copy of memory, then runs up to the same place with the
-//   same answers. A place is a count of instructions and an RIP: between two instructions the count
-//   stays while an exception is delivered.
+//   same answers. A place is a count of instructions, one of exceptions, and an RIP: between two
+//   instructions the first stays while exceptions are delivered, maybe many to one address.
 //
 //   Both states are compared, and from time to time all of memory.
 //
@@ -28,7 +28,6 @@
 
 #define FOLLOWER (&vcpu_backend_interpreter)
 #define RANDOM_STOP_US 400
-#define TRIES_AT_ONE_COUNT 16
 
 typedef struct {
     uint64_t gpa, size;
@@ -46,7 +45,7 @@ typedef struct {
     bool quiet;
     uint64_t memory_interval, memory_due;
     bool copied;             // the follower has what the leader started with
-    uint64_t checks;
+    uint64_t checks, agreed; // comparisons; instructions at the last one
 
     pthread_t running_thread; // that runs the guest
     LockstepExit *asked;      // the leader's exit that is being answered
@@ -96,8 +95,8 @@ static int leader_acknowledge(void *opaque, unsigned cpu)
     Lockstep *l = to_lockstep(opaque);
     int vector = l->config.handler.acknowledge(l->config.handler.opaque, cpu);
     if (vector >= 0) {
-        LockstepInterrupt interrupt = { l->leader->instructions, l->leader->rip,
-                                        (uint8_t)vector };
+        LockstepInterrupt interrupt = { l->leader->instructions, l->leader->stats.exceptions,
+                                        l->leader->rip, (uint8_t)vector };
         g_array_append_val(l->log.interrupts, interrupt);
     }
     return vector;
@@ -231,29 +230,28 @@ static void follow_one(Lockstep *l)
 }
 
 // Runs the follower up to a place of the leader's.
-static void reach(Lockstep *l, uint64_t instructions, uint64_t rip)
+static void reach(Lockstep *l, uint64_t instructions, uint64_t exceptions, uint64_t rip)
 {
     BtCpu *f = l->follower;
-    l->followed = VCPU_EXIT_NONE;
     while (f->instructions < instructions && !l->difference) {
         follow_to(l, instructions);
         if (l->followed != VCPU_EXIT_KICK && f->instructions < instructions)
             differ(l, "it ends with '%s' %" PRIu64 " instructions before the leader's place",
                    vcpu_exit_name(l->followed), instructions - f->instructions);
     }
-    for (unsigned i = 0; i < TRIES_AT_ONE_COUNT; i++) {
-        if (l->difference || f->rip == rip || f->instructions != instructions)
-            break;
+    while (!l->difference && f->instructions == instructions &&
+           f->stats.exceptions < exceptions && l->followed != VCPU_EXIT_SHUTDOWN)
         follow_one(l);
-    }
-    if (f->instructions != instructions || f->rip != rip)
-        differ(l, "it is at %" PRIx64 " after %" PRIu64 " instructions, the leader at %" PRIx64
-                  " after %" PRIu64, f->rip, f->instructions, rip, instructions);
+    if (f->instructions != instructions || f->stats.exceptions != exceptions || f->rip != rip)
+        differ(l,
+               "it is at %" PRIx64 " after %" PRIu64 " instructions and %" PRIu64
+               " exceptions, the leader at %" PRIx64 " after %" PRIu64 " and %" PRIu64,
+               f->rip, f->instructions, f->stats.exceptions, rip, instructions, exceptions);
 }
 
 static void take_interrupt(Lockstep *l, const LockstepInterrupt *interrupt)
 {
-    reach(l, interrupt->instructions, interrupt->rip);
+    reach(l, interrupt->instructions, interrupt->exceptions, interrupt->rip);
     if (l->difference)
         return;
     l->vector = interrupt->vector;
@@ -279,10 +277,11 @@ static void copy_written(Lockstep *l)
 
 static void catch_up(Lockstep *l, VcpuExitReason reason)
 {
+    l->followed = VCPU_EXIT_NONE;
     for (guint i = 0; i < l->log.interrupts->len && !l->difference; i++)
         take_interrupt(l, &g_array_index(l->log.interrupts, LockstepInterrupt, i));
     if (!l->difference)
-        reach(l, l->leader->instructions, l->leader->rip);
+        reach(l, l->leader->instructions, l->leader->stats.exceptions, l->leader->rip);
     // A triple fault moves neither RIP nor the count.
     if (!l->difference && reason == VCPU_EXIT_SHUTDOWN) {
         if (l->followed != VCPU_EXIT_SHUTDOWN)
@@ -300,20 +299,28 @@ static void catch_up(Lockstep *l, VcpuExitReason reason)
 
 // ---- Comparing ----
 
-static void tell_difference(Lockstep *l, const VcpuState *leader, const VcpuState *follower)
+// Where a run loop has been since the last comparison.
+static void describe_way(GString *text, const char *who, BtCpu *cpu)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
-    g_string_append_printf(text, "lockstep: the interpreter differs after %" PRIu64
-                                 " instructions, %" PRIu64 " comparisons: %s\n",
-                           l->follower->instructions, l->checks, l->difference);
-    lockstep_describe_states(text, leader, follower);
-    g_string_append(text, "  the interpreter's way since the last comparison, newest first:\n");
-    const BtFollow *follow = &l->follower_follow;
+    const BtFollow *follow = cpu->follow;
+    g_string_append_printf(text, "  the %s's way since then, newest first:\n", who);
     for (unsigned i = 1; i <= MIN(follow->traced, BT_FOLLOW_TRACE); i++) {
         uint64_t rip = follow->trace[(follow->traced - i) % BT_FOLLOW_TRACE];
         g_string_append_printf(text, "  at %" PRIx64 ":\n", rip);
-        lockstep_describe_code(text, l->follower, rip);
+        lockstep_describe_code(text, cpu, rip);
     }
+}
+
+static void tell_difference(Lockstep *l, const VcpuState *leader, const VcpuState *follower)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_append_printf(text,
+                           "lockstep: the interpreter differs after %" PRIu64 " instructions (%"
+                           PRIu64 " comparisons; all was well after %" PRIu64 "): %s\n",
+                           l->follower->instructions, l->checks, l->agreed, l->difference);
+    lockstep_describe_states(text, leader, follower);
+    describe_way(text, "leader", l->leader);
+    describe_way(text, "interpreter", l->follower);
     g_printerr("%s", text->str);
 }
 
@@ -334,7 +341,8 @@ static bool compare(Lockstep *l)
     }
     if (l->difference)
         tell_difference(l, &leader, &follower);
-    l->follower_follow.traced = 0;
+    l->agreed = l->leader->instructions;
+    l->leader_follow.traced = l->follower_follow.traced = 0;
     return !l->difference;
 }
 
