@@ -119,7 +119,7 @@ static uint32_t new_link(BtDraft *d, uint64_t rip)
 {
     uint32_t index = d->t->links++;
     d->t->link[index] = (BtLink){ .rip = rip, .unit = d->unit_index,
-                                  .backward = rip <= bt_draft_rip(d, &d->insn[d->count - 1]) };
+                                  .backward = rip <= d->unit->rip };
     return index;
 }
 

@@ -65,7 +65,9 @@ typedef struct {
     uint32_t guard;      // offset of the negated epoch to compare with, 0: none
     uint32_t target;     // unit, 0: none
     uint32_t next;       // further link to the same target
-    bool backward;       // leads to the polling entry
+    // Leads to the polling entry: the target does not lie above the unit that it comes from. So
+    // links that pass no poll form no circle, wherever the unit itself went on.
+    bool backward;
 } BtLink;
 
 enum {

@@ -468,6 +468,9 @@ static void test_kick(void)
         {"\xeb\xfe", 2},
         {"\xb9\xff\xff\xff\xff\xbe\0\0\x03\0\xf3\xac\xeb\xfc", 14}, // rep lodsb
         {"\xeb\x00\xeb\xfc", 4},
+        // 2: or $1,%eax; jnz 8; hlt; 8: nop; jmp 2. A unit that begins at 8 goes on at lower
+        // addresses: its way back to itself leads forward.
+        {"\xeb\x06\x83\xc8\x01\x75\x01\xf4\x90\xeb\xf7", 11},
     };
     g_autoptr(BtHarness) h = bt_harness_new();
     for (unsigned i = 0; i < G_N_ELEMENTS(endless); i++) {
