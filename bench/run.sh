@@ -1,9 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# run.sh [--rounds N] [--bench NAMES] [--scale PERCENT] [--engines LIST] [--peers LIST] [--boot]
+# run.sh [--rounds N] [--bench NAMES] [--scale PERCENT] [--engines LIST] [--peers LIST] [--boot] | --store [--quick]
 # Interleaved rounds of native, Lodge's engines, QEMU TCG and Bochs over the guest bundle, then tables.
 set -euo pipefail
 top=$(readlink -f "$(dirname "$0")/..")
+if [ "${1:-}" = --store ]; then
+    shift
+    exec "$top/bench/store.sh" "$@"
+fi
 bundle=${LODGE_BENCH_BUNDLE:-$top/../shared/bench}
 rounds=1 names=all scale=5 boot= engines=translator,interpreter peers=qemu,bochs
 while [ $# -gt 0 ]; do

@@ -76,6 +76,8 @@ static void free_block(StoreCache *cache, StoreBlock *block)
 void store_cache_init(StoreCache *cache)
 {
     cache->buckets = g_new0(StoreBlock *, BUCKETS);
+    cache->hints = g_new0(StoreHint, STORE_HINTS);
+    cache->version = 1;
     cache->arenas = g_ptr_array_new_with_free_func(free);
     g_queue_init(&cache->clean);
     g_queue_init(&cache->dirty);
@@ -91,6 +93,7 @@ void store_cache_clear(StoreCache *cache)
     }
     g_clear_pointer(&cache->arenas, g_ptr_array_unref);
     g_clear_pointer(&cache->buckets, g_free);
+    g_clear_pointer(&cache->hints, g_free);
 }
 
 uint64_t store_checksum(const void *data, size_t size)
@@ -149,6 +152,7 @@ StoreBlock *store_cache_new(Store *store, uint64_t phys, unsigned level, StoreTr
     StoreBlock *block = insert(store, phys, level, tree_class);
     block->dirty = true;
     block->txn = store->txn;
+    store->cache.version++;
     g_queue_push_tail_link(&store->cache.dirty, &block->link);
     store_mark_dirty(store);
     return block;
@@ -156,6 +160,7 @@ StoreBlock *store_cache_new(Store *store, uint64_t phys, unsigned level, StoreTr
 
 static void forget(StoreCache *cache, StoreBlock *block)
 {
+    cache->version++;
     g_queue_unlink(block->dirty ? &cache->dirty : &cache->clean, &block->link);
     StoreBlock **at = bucket_of(cache, block->phys);
     while (*at != block)

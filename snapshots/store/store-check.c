@@ -192,6 +192,8 @@ bool store_check(Store *store, bool repair, StoreReport *ret_report, GError **er
     Check c = { store, &report, g_ptr_array_new_with_free_func(g_free) };
     int result = store->read_only ? 0 : store_commit_now(store, false);
     g_mutex_lock(&store->mutex);
+    if (result == 0 && !store->space.loaded)
+        result = store_space_load(store);
     bool ok = result == 0 || store_set_errno(error, store, "cannot be checked", result);
     if (ok && repair && store->devices->len) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,

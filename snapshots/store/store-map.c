@@ -69,10 +69,45 @@ static int find(Store *store, const StoreTree *tree, unsigned level, uint64_t vb
     return 0;
 }
 
+static StoreHint *hint_at(Store *store, const StoreTree *tree, uint64_t number)
+{
+    uint64_t hash = number ^ entry_block(tree->root.entry) * UINT64_C(0x9e3779b97f4a7c15) >> 48;
+    return &store->cache.hints[hash % STORE_HINTS];
+}
+
+// An entry of a leaf, by the way that was kept, or else from the root; the way is kept then.
+static int find_entry(Store *store, const StoreTree *tree, uint64_t vblock, bool cached_only,
+                      uint64_t *ret_entry)
+{
+    uint64_t number = vblock >> STORE_LEAF_BITS;
+    unsigned index = store_index(vblock, 0);
+    StoreHint *hint = hint_at(store, tree, number);
+    if (hint->version != store->cache.version || hint->root != tree->root.entry ||
+        hint->number != number) {
+        StorePointer p;
+        StoreBlock *leaf = NULL;
+        int result = find(store, tree, 1, vblock, cached_only, &p);
+        if (result == 0 && entry_kind(p.entry) == ENTRY_NODE)
+            result = store_cache_get(store, p, 0, tree->tree_class, cached_only, &leaf);
+        if (result < 0)
+            return result;
+        *hint = (StoreHint){ store->cache.version, tree->root.entry, number, leaf, p.entry };
+    }
+    uint64_t entry = hint->run;
+    if (hint->leaf)
+        entry = hint->leaf->leaf[index];
+    else if (entry_kind(entry) == ENTRY_DATA)
+        entry += index;
+    *ret_entry = entry;
+    return valid_pointer(0, entry) ? 0 : -EBADMSG;
+}
+
 int store_map_entry(Store *store, const StoreTree *tree, unsigned level, uint64_t vblock,
                     bool cached_only, uint64_t *ret_entry)
 {
     StorePointer p;
+    if (level == 0)
+        return find_entry(store, tree, vblock, cached_only, ret_entry);
     int result = find(store, tree, level, vblock, cached_only, &p);
     if (result == 0)
         *ret_entry = p.entry;
@@ -187,6 +222,7 @@ static int make_own(const Change *c, StorePointer *p, unsigned level, StoreBlock
 static int add_level(const Change *c)
 {
     StoreTree *tree = c->tree;
+    c->store->cache.version++;
     if (tree->height == 0 || tree->root.entry == 0) {
         tree->height++;
         return 0;
@@ -306,6 +342,7 @@ static int clear_whole(Change *c, StorePointer p, uint64_t empty)
     if (leaf && store_is_own(c->store, c->owner, c->slot, 1, first, p.entry))
         store_space_free_meta(c->store, leaf->phys);
     parent->node[store_index(first, 1)] = (StorePointer){ empty, 0 };
+    c->store->cache.version++;
     return 0;
 }
 
@@ -358,6 +395,7 @@ static int clear_step(Change *c, uint64_t count, uint64_t empty, uint64_t *ret_d
         result = modify(c, level, &block);
         if (result == 0)
             block->node[store_index(c->vblock, level)] = (StorePointer){ empty, 0 };
+        c->store->cache.version++;
         *ret_done = left;
         return result;
     }
@@ -421,6 +459,7 @@ static void seal_block(Store *store, StoreBlock *block)
     // Not so in the space map, which must not change while it is written.
     if (run || (block->tree_class != TREE_SPACE && is_empty(block))) {
         *p = (StorePointer){ run ? block->leaf[0] : 0, 0 };
+        store->cache.version++;
         store_space_free_meta(store, block->phys);
         return;
     }

@@ -42,7 +42,20 @@ typedef struct StoreBlock {
     };
 } StoreBlock;
 
+// The way to a leaf that was found lately, so that the next look need not go down from the root. It
+// holds as long as no block came or went (StoreCache.version).
 typedef struct {
+    uint64_t version;
+    uint64_t root; // entry
+    uint64_t number; // of the leaf
+    StoreBlock *leaf; // or NULL:
+    uint64_t run;     // the entry that stands for all of it
+} StoreHint;
+#define STORE_HINTS 1024u
+
+typedef struct {
+    uint64_t version;
+    StoreHint *hints;
     StoreBlock **buckets; // by phys
     GQueue clean, dirty;
     GPtrArray *arenas;    // large pages that blocks are taken from

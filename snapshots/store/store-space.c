@@ -111,6 +111,9 @@ int store_space_load(Store *store)
 {
     StoreSpace *space = &store->space;
     unsigned count = store->group_count;
+    g_ptr_array_set_size(space->groups, 0);
+    g_array_set_size(space->partial, 0);
+    space->data_used = space->meta_used = space->meta_free = 0;
     for (unsigned number = 0; number < MAX(count, 1); number++) {
         StoreBlock *block;
         StoreGroup *group = add_group(space);

@@ -318,6 +318,8 @@ GPtrArray *store_volume_list(Store *store)
     for (unsigned i = 0; i < store->volume_records->len; i++) {
         StoreVolumeRecord *record = store->volume_records->pdata[i];
         const StoreSlot *slot = store_slot(store->current, record->id);
+        if (store_volume_find(store, record->name) != record)
+            continue; // removed, and added anew since
         StoreVolume *volume = g_new0(StoreVolume, 1);
         volume->name = g_strdup(record->name);
         volume->kind = record->kind;

@@ -203,7 +203,8 @@ static int link_current(Store *store, StoreNodeId position)
 
 static int load(Store *store, StoreNodeId position)
 {
-    int result = store_space_load(store);
+    // A reader has no use for the space map, which a writer changes with each commit.
+    int result = store->read_only ? 0 : store_space_load(store);
     if (result == 0)
         result = store_volumes_load(store);
     if (result == 0)
@@ -248,10 +249,11 @@ static Store *open_reader(const StoreOpen *options, GError **error)
         Store *store = store_open_io(io, options, &trouble);
         if (store)
             return store;
-        if (tries == 8 || !g_error_matches(trouble, G_IO_ERROR, G_IO_ERROR_INVALID_DATA)) {
+        if (tries == 50 || !g_error_matches(trouble, G_IO_ERROR, G_IO_ERROR_INVALID_DATA)) {
             g_propagate_error(error, g_steal_pointer(&trouble));
             return NULL;
         }
+        g_usleep(tries * 1000);
     }
 }
 
@@ -310,6 +312,8 @@ void store_info(Store *store, StoreInfo *ret_info)
     const uint8_t *u = store->uuid;
     StoreInfo info = { .file_size = store->io.ops->size(store->io.io) };
     g_mutex_lock(&store->mutex);
+    if (!store->space.loaded)
+        store_space_load(store); // without it the figures are 0
     g_snprintf(info.uuid, sizeof info.uuid,
                "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
                u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
