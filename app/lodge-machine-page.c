@@ -26,7 +26,7 @@ struct _LodgeMachinePage {
     LodgeVm *vm;
     LodgeSession *session;
     GSimpleActionGroup *actions;
-    gboolean was_on;
+    gboolean was_on, was_suspending;
     guint serial_source; // tries again
 
     GtkWidget *content;
@@ -130,8 +130,11 @@ static void update_status_page(LodgeMachinePage *self)
     g_object_get(self->vm, "summary", &summary, "state-text", &state, NULL);
     const char *reason = lodge_vm_get_reason(self->vm);
     adw_status_page_set_title(self->status, lodge_vm_get_name(self->vm));
-    g_autofree char *text = *reason ? g_strdup_printf("%s\n%s", state, reason)
-                                    : g_strdup(summary);
+    gboolean suspended = strcmp(lodge_vm_get_state(self->vm), "suspended") == 0;
+    g_autofree char *text =
+        *reason     ? g_strdup_printf("%s\n%s", state, reason)
+        : suspended ? g_strdup_printf("%s\n%s", summary, _("Suspended: goes on where it was"))
+                    : g_strdup(summary);
     g_autofree char *markup = g_markup_escape_text(text, -1);
     adw_status_page_set_description(self->status, markup);
     adw_status_page_set_icon_name(self->status,
@@ -156,6 +159,21 @@ static void update_snapshots(LodgeMachinePage *self, gboolean on)
                          there && self->shows_snapshots ? lodge_vm_get_folder(self->vm) : NULL, on);
 }
 
+static void name_button(GtkWidget *button, const char *label)
+{
+    gtk_widget_set_tooltip_text(button, label);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, label,
+                                   -1);
+}
+
+// The engine has gone on after a state that could not be saved.
+static void tell_suspend_failed(LodgeMachinePage *self)
+{
+    g_autofree char *sentence = vm_client_sentence(lodge_vm_get_reason(self->vm));
+    g_autoptr(GError) error = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_FAILED, sentence);
+    show_error(self, _("The Machine Was Not Suspended"), error);
+}
+
 static void update(LodgeMachinePage *self)
 {
     gboolean have = self->vm != NULL;
@@ -165,6 +183,11 @@ static void update(LodgeMachinePage *self)
     gboolean paused = on && strcmp(state, "paused") == 0;
     gboolean starting = strcmp(state, "starting") == 0;
     gboolean crashed = on && strcmp(state, "crashed") == 0;
+    gboolean suspending = on && strcmp(state, "suspending") == 0;
+    gboolean suspended = strcmp(state, "suspended") == 0;
+    if (self->was_suspending && (running || paused) && *lodge_vm_get_reason(self->vm))
+        tell_suspend_failed(self);
+    self->was_suspending = suspending;
     if (on != self->was_on) {
         self->was_on = on;
         if (on)
@@ -177,6 +200,8 @@ static void update(LodgeMachinePage *self)
     enable(self, "reset", running || paused || crashed);
     enable(self, "shut-down", running);
     enable(self, "power-off", on);
+    enable(self, "suspend", running || paused);
+    enable(self, "discard-state", suspended);
     enable(self, "keys", running);
     enable(self, "grab", running);
     enable(self, "screenshot", on);
@@ -190,10 +215,9 @@ static void update(LodgeMachinePage *self)
     gtk_button_set_icon_name(GTK_BUTTON(self->pause_button),
                              paused ? "media-playback-start-symbolic"
                                     : "media-playback-pause-symbolic");
-    const char *label = paused ? _("Resume") : _("Pause");
-    gtk_widget_set_tooltip_text(self->pause_button, label);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(self->pause_button),
-                                   GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1);
+    name_button(self->pause_button, paused ? _("Resume") : _("Pause"));
+    name_button(self->start_button, suspended ? _("Resume") : _("Start"));
+    gtk_button_set_label(GTK_BUTTON(self->big_start_button), suspended ? _("_Resume") : _("_Start"));
     gtk_revealer_set_reveal_child(self->paused, paused);
     gtk_widget_set_can_target(GTK_WIDGET(self->paused), paused);
     update_snapshots(self, on);
@@ -260,6 +284,30 @@ static void activate_reset(GSimpleAction *action, GVariant *parameter, gpointer 
 static void activate_shut_down(GSimpleAction *action, GVariant *parameter, gpointer user_data)
 {
     act(user_data, LODGE_VM_SHUT_DOWN);
+}
+
+static void activate_suspend(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    act(user_data, LODGE_VM_SUSPEND);
+}
+
+static void on_discard_confirmed(gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    g_autoptr(GError) error = NULL;
+    if (!vm_folder_discard_state(lodge_vm_get_folder(self->vm), &error))
+        show_error(self, _("The Saved State Was Not Discarded"), error);
+}
+
+static void activate_discard_state(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    g_autofree char *heading =
+        g_strdup_printf(_("Discard the Saved State of “%s”?"), lodge_vm_get_name(self->vm));
+    lodge_dialog_confirm(GTK_WIDGET(self), heading,
+                         _("The machine starts anew then, as if its power had been cut when it "
+                           "was suspended. Its disks stay."),
+                         _("_Discard"), on_discard_confirmed, self);
 }
 
 static void on_power_off_confirmed(gpointer user_data)
@@ -423,6 +471,8 @@ static const GActionEntry action_entries[] = {
     { .name = "reset", .activate = activate_reset },
     { .name = "shut-down", .activate = activate_shut_down },
     { .name = "power-off", .activate = activate_power_off },
+    { .name = "suspend", .activate = activate_suspend },
+    { .name = "discard-state", .activate = activate_discard_state },
     { .name = "keys", .activate = activate_keys, .parameter_type = "s" },
     { .name = "grab", .activate = activate_grab },
     { .name = "screenshot", .activate = activate_screenshot },
@@ -444,7 +494,7 @@ void lodge_machine_page_set_vm(LodgeMachinePage *self, LodgeVm *vm)
     if (self->vm) {
         g_signal_handlers_disconnect_by_data(self->vm, self);
         disconnect_consoles(self);
-        self->was_on = FALSE;
+        self->was_on = self->was_suspending = FALSE;
         g_clear_object(&self->vm);
     }
     if (vm) {

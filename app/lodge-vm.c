@@ -21,6 +21,8 @@ struct _LodgeVm {
     guint name_watch;
     guint connect_source;
     gboolean starting; // asked for, the engine is not on the bus yet
+    gboolean suspended; // while it is off: it goes on at its start
+    GFileMonitor *monitor; // of the folder: somebody else may throw the state away
     GCancellable *cancellable;
 };
 
@@ -45,7 +47,7 @@ const char *lodge_vm_get_name(LodgeVm *self)
 const char *lodge_vm_get_state(LodgeVm *self)
 {
     const char *state = self->proxy ? lodge_vm1_get_state(self->proxy) : NULL;
-    return state ? state : self->starting ? "starting" : "off";
+    return state ? state : self->starting ? "starting" : self->suspended ? "suspended" : "off";
 }
 
 const char *lodge_vm_get_reason(LodgeVm *self)
@@ -64,24 +66,27 @@ const Config *lodge_vm_get_config(LodgeVm *self)
     return self->config;
 }
 
-static const char *state_text(LodgeVm *self)
+static char *state_text(LodgeVm *self)
 {
     static const struct {
         const char *state, *text;
     } texts[] = {
         { "off", N_("Powered off") }, { "starting", N_("Starting…") },
         { "running", N_("Running") },  { "paused", N_("Paused") },
-        { "stopping", N_("Shutting down…") }, { "suspending", N_("Saving its state…") },
+        { "stopping", N_("Shutting down…") }, { "suspended", N_("Suspended") },
         { "crashed", N_("Crashed") },
     };
     if (self->config_problem)
-        return _("Cannot be used");
+        return g_strdup(_("Cannot be used"));
     const char *state = lodge_vm_get_state(self);
+    if (strcmp(state, "suspending") == 0)
+        return g_strdup_printf(_("Saving its state… %.0f %%"),
+                               100 * lodge_vm1_get_suspend_progress(self->proxy));
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         if (strcmp(texts[i].state, state) == 0)
-            return _(texts[i].text);
+            return g_strdup(_(texts[i].text));
     }
-    return state;
+    return g_strdup(state);
 }
 
 static char *summary(LodgeVm *self)
@@ -170,13 +175,38 @@ static void on_name_appeared(GDBusConnection *bus, const char *name, const char 
     connect_proxy(user_data);
 }
 
+static void look_for_state(LodgeVm *self)
+{
+    gboolean suspended = vm_folder_is_suspended(self->folder);
+    if (suspended == self->suspended)
+        return;
+    self->suspended = suspended;
+    notify_state(self);
+}
+
+static void on_folder_changed(GFileMonitor *monitor, GFile *file, GFile *other,
+                              GFileMonitorEvent event, LodgeVm *self)
+{
+    look_for_state(self);
+}
+
 static void on_name_vanished(GDBusConnection *bus, const char *name, gpointer user_data)
 {
     LodgeVm *self = user_data;
     g_clear_handle_id(&self->connect_source, g_source_remove);
     self->starting = FALSE;
     drop_proxy(self);
+    self->suspended = vm_folder_is_suspended(self->folder);
     notify_state(self);
+}
+
+static void watch_folder(LodgeVm *self)
+{
+    g_autoptr(GFile) folder = g_file_new_for_path(self->folder);
+    self->suspended = vm_folder_is_suspended(self->folder);
+    self->monitor = g_file_monitor_directory(folder, G_FILE_MONITOR_NONE, NULL, NULL);
+    if (self->monitor)
+        g_signal_connect(self->monitor, "changed", G_CALLBACK(on_folder_changed), self);
 }
 
 static void load_config(LodgeVm *self)
@@ -191,6 +221,7 @@ static void load_config(LodgeVm *self)
         return;
     }
     self->name = g_strdup(config_string(self->config, "machine.name"));
+    watch_folder(self);
     g_autofree char *bus_name = vm_bus_name(self->config);
     self->name_watch =
         g_bus_watch_name(G_BUS_TYPE_SESSION, bus_name, G_BUS_NAME_WATCHER_FLAGS_NONE,
@@ -251,6 +282,7 @@ void lodge_vm_act_async(LodgeVm *self, LodgeVmAction action, GAsyncReadyCallback
     static const char *const methods[] = {
         [LODGE_VM_PAUSE] = "Pause",    [LODGE_VM_RESUME] = "Resume",  [LODGE_VM_RESET] = "Reset",
         [LODGE_VM_SHUT_DOWN] = "Stop", [LODGE_VM_POWER_OFF] = "Stop",
+        [LODGE_VM_SUSPEND] = "Suspend",
     };
     GTask *task = g_task_new(self, self->cancellable, done, user_data);
     if (!self->proxy) {
@@ -371,6 +403,9 @@ static void lodge_vm_dispose(GObject *object)
     g_clear_handle_id(&self->name_watch, g_bus_unwatch_name);
     g_clear_handle_id(&self->connect_source, g_source_remove);
     drop_proxy(self);
+    if (self->monitor)
+        g_signal_handlers_disconnect_by_data(self->monitor, self);
+    g_clear_object(&self->monitor);
     G_OBJECT_CLASS(lodge_vm_parent_class)->dispose(object);
 }
 
@@ -399,7 +434,7 @@ static void lodge_vm_get_property(GObject *object, guint id, GValue *value, GPar
         g_value_set_string(value, lodge_vm_get_state(self));
         break;
     case PROP_STATE_TEXT:
-        g_value_set_string(value, state_text(self));
+        g_value_take_string(value, state_text(self));
         break;
     case PROP_REASON:
         g_value_set_string(value, lodge_vm_get_reason(self));

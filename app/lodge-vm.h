@@ -13,8 +13,9 @@ G_BEGIN_DECLS
 #define LODGE_TYPE_VM (lodge_vm_get_type())
 G_DECLARE_FINAL_TYPE(LodgeVm, lodge_vm, LODGE, VM, GObject)
 
-// Properties: "folder", "name", "state" ("off" and the states of org.lodge.Vm1), "state-text" (for
-// people), "reason" (why it crashed, or empty), "summary" (memory and CPUs).
+// Properties: "folder", "name", "state" ("off", "suspended" and the states of org.lodge.Vm1),
+// "state-text" (for people), "reason" (why it crashed or was not suspended, or empty), "summary"
+// (memory and CPUs).
 // Signal: "show-requested".
 
 LodgeVm *lodge_vm_new(const char *folder);
@@ -36,6 +37,7 @@ typedef enum {
     LODGE_VM_RESET,
     LODGE_VM_SHUT_DOWN, // asks the guest
     LODGE_VM_POWER_OFF, // at once
+    LODGE_VM_SUSPEND,   // the state is "suspending" until it is off, or goes on with a reason
 } LodgeVmAction;
 
 void lodge_vm_act_async(LodgeVm *self, LodgeVmAction action, GAsyncReadyCallback done,

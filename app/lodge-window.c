@@ -123,7 +123,7 @@ static guint machines_on(LodgeWindow *self)
     guint on = 0;
     for (guint i = 0; i < g_list_model_get_n_items(G_LIST_MODEL(self->library)); i++) {
         g_autoptr(LodgeVm) vm = g_list_model_get_item(G_LIST_MODEL(self->library), i);
-        on += lodge_vm_is_on(vm);
+        on += lodge_vm_is_on(vm) || g_str_equal(lodge_vm_get_state(vm), "starting");
     }
     return on;
 }

@@ -95,6 +95,20 @@ def run(tap, lodge, lodgectl, iso):
     tap.check(becomes("off") and lodge.shows("m, Powered off"), "and the guest powers off")
 
     tap.check(lodge.click("Start") and becomes("running"), "start again")
+    tap.check(lodge.choose("Power", "Suspend") and becomes("suspended") and
+              lodge.shows("m, Suspended"), "suspend", lodge.describe())
+    lodge.picture("suspended")
+    tap.check(lodge.find("The Machine Was Not Suspended") is None, "no word of failure")
+    tap.check(lodge.click("Resume") and becomes("running"), "it goes on", lodge.describe())
+    tap.check(lodge.choose("Power", "Suspend") and becomes("suspended") and
+              lodge.shows("m, Suspended"), "suspend again")
+    tap.check(lodge.choose("Machine Menu", "Discard Saved State…") and
+              lodge.shows("starts anew"), "discarding asks first", lodge.describe())
+    lodge.picture("discard")
+    tap.check(lodge.click("Discard") and lodge.shows("m, Powered off") and state() == "off",
+              "the state is gone", lodge.describe())
+    tap.check(lodge.click("Start") and becomes("running") and lodge.shows("m, Running"),
+              "and it starts anew", lodge.describe())
     tap.check(lodge.click("Close") and lodge.shows("keeps running"), "closing says that it runs on",
               lodge.describe())
     lodge.picture("closing")
