@@ -217,7 +217,8 @@ static void update(LodgeMachinePage *self)
                                     : "media-playback-pause-symbolic");
     name_button(self->pause_button, paused ? _("Resume") : _("Pause"));
     name_button(self->start_button, suspended ? _("Resume") : _("Start"));
-    gtk_button_set_label(GTK_BUTTON(self->big_start_button), suspended ? _("_Resume") : _("_Start"));
+    gtk_button_set_label(GTK_BUTTON(self->big_start_button),
+                         suspended ? _("_Resume") : _("_Start"));
     gtk_revealer_set_reveal_child(self->paused, paused);
     gtk_widget_set_can_target(GTK_WIDGET(self->paused), paused);
     update_snapshots(self, on);
