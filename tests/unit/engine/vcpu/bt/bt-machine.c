@@ -11,6 +11,7 @@
 static void serve_exit(void *opaque, unsigned cpu, VcpuExit *exit)
 {
     Machine *m = opaque;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&m->lock);
     if (m->most_exits && --m->most_exits == 0)
         OPS->kick(m->vcpu[cpu]);
     if (exit->reason == VCPU_EXIT_PORT) {
@@ -41,6 +42,7 @@ static void serve_exit(void *opaque, unsigned cpu, VcpuExit *exit)
 static int acknowledge(void *opaque, unsigned cpu)
 {
     Machine *m = opaque;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&m->lock);
     int vector = m->interrupt;
     m->interrupt = -1;
     OPS->set_interrupt(m->vcpu[cpu], false);
@@ -55,6 +57,7 @@ static int64_t now_ns(void *opaque)
 Machine *machine_new(unsigned cpus)
 {
     Machine *m = g_new0(Machine, 1);
+    g_mutex_init(&m->lock);
     m->ram = ram_block_new("ram", MACHINE_RAM, NULL);
     m->memory = guest_memory_new(UINT64_C(1) << 40);
     guest_memory_map(m->memory, "ram", 0, MACHINE_RAM, m->ram->host,
@@ -81,6 +84,7 @@ void machine_free(Machine *m)
     OPS->vm_destroy(m->vm);
     guest_memory_free(m->memory);
     ram_block_free(m->ram);
+    g_mutex_clear(&m->lock);
     g_free(m);
 }
 

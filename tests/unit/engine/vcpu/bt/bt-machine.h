@@ -11,6 +11,7 @@
 #include "engine/vcpu/vcpu-backend.h"
 
 #define MACHINE_RAM (UINT64_C(4) << 20)
+#define MACHINE_CPUS 4 // at most
 enum {
     MACHINE_CODE = 0x1000,
     MACHINE_GDT = 0x2000,
@@ -51,8 +52,9 @@ typedef struct {
     RamBlock *ram;
     CpuidModel cpuid;
     BackendVm *vm;
-    BackendVcpu *vcpu[2];
+    BackendVcpu *vcpu[MACHINE_CPUS];
     unsigned cpus;
+    GMutex lock; // while exits are served: tests may run several CPUs at once
     int64_t now;
     int interrupt; // vector that acknowledge gives, once; -1 none
     unsigned most_exits; // that are served before the CPU is kicked; 0: no bound
