@@ -74,6 +74,8 @@ void block_complete(const BlockCompletion *completions, size_t count)
             request->complete(request, completions[i].result);
             continue;
         }
+        if (request->driver_tag)
+            block->ops->completed(block->driver, request);
         if (hold_for_room(block, &completions[i]))
             continue;
         request->complete(request, completions[i].result); // may free the request
@@ -121,6 +123,7 @@ void block_forward(BlockDevice *next, BlockRequest *request)
 void block_submit(BlockDevice *block, BlockRequest *request)
 {
     request->device = block;
+    request->driver_tag = 0;
     g_mutex_lock(&block->mutex);
     block->in_flight++;
     g_mutex_unlock(&block->mutex);

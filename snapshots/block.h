@@ -27,7 +27,7 @@ typedef struct BlockRequest {
     void *opaque;
     // The layer's own, set and read by the driver that holds the request.
     struct BlockRequest *next;
-    void *driver_data;
+    uint64_t driver_tag, driver_offset; // of a driver that wants `completed`; 0: it does not
     BlockDevice *device; // where it was submitted; set by block_submit
 } BlockRequest;
 
@@ -68,6 +68,9 @@ typedef struct BlockDriverOps {
     // Completes a request with `result` from the driver's I/O thread. NULL in a driver with a
     // `next`, which is asked instead.
     void (*post)(void *driver, BlockRequest *request, int result);
+    // May be NULL. A request that the driver gave a tag and handed on as it was is through; called
+    // before its submitter is told, on the I/O thread, the machine lock held.
+    void (*completed)(void *driver, BlockRequest *request);
 } BlockDriverOps;
 
 // Opens an image and locks it (OFD lock: shared for read_only, exclusive otherwise). Errors

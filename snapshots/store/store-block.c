@@ -88,12 +88,19 @@ static void volume_post(void *driver, BlockRequest *request, int result)
     v->device.store->io.ops->post(v->device.store->io.io, request, result);
 }
 
+static void volume_completed(void *driver, BlockRequest *request)
+{
+    Volume *v = driver;
+    store_data_passed(&v->device, request);
+}
+
 static const BlockDriverOps store_block_ops = {
     .name = "store",
     .submit = volume_submit,
     .extents = volume_extents,
     .close = volume_close,
     .post = volume_post,
+    .completed = volume_completed,
 };
 
 void store_devices_resize(Store *store)

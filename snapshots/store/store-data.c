@@ -308,6 +308,50 @@ static void read_request(StoreRequest *s)
         store_request_finish(s, result);
 }
 
+// A read of one run of data, as most are, goes to the file as it is: only its offset is another
+// meanwhile. False: it must be planned.
+static bool pass_on(StoreDevice *device, BlockRequest *request)
+{
+    Store *store = device->store;
+    uint64_t first = request->offset >> STORE_BLOCK_BITS, phys = 0;
+    uint64_t last = (request->offset + request->length - 1) >> STORE_BLOCK_BITS;
+    g_mutex_lock(&store->mutex);
+    const StoreSlot *slot = store_slot(device->record, device->volume);
+    bool whole = slot && request->length && request->offset + request->length <= slot->size;
+    for (uint64_t vblock = first; whole && vblock <= last; vblock++) {
+        uint64_t entry;
+        whole = store_map_entry(store, &slot->tree, 0, vblock, true, &entry) == 0 &&
+                entry_kind(entry) == ENTRY_DATA &&
+                (vblock == first || entry_block(entry) == phys + (vblock - first));
+        if (whole && vblock == first)
+            phys = entry_block(entry);
+    }
+    if (whole) {
+        unsigned count = (unsigned)(store->txn % STORE_TXN_SLOTS);
+        request->driver_tag = 1 + count;
+        request->driver_offset = request->offset;
+        request->offset = (phys << STORE_BLOCK_BITS) + (request->offset & (STORE_BLOCK - 1));
+        g_atomic_int_inc(&store->in_flight[count]);
+    }
+    g_mutex_unlock(&store->mutex);
+    if (whole)
+        store->io.ops->submit(store->io.io, request);
+    return whole;
+}
+
+void store_data_passed(StoreDevice *device, BlockRequest *request)
+{
+    Store *store = device->store;
+    request->offset = request->driver_offset;
+    gint *count = &store->in_flight[request->driver_tag - 1];
+    request->driver_tag = 0;
+    if (!g_atomic_int_dec_and_test(count) || !g_atomic_int_get(&store->waiters))
+        return;
+    g_mutex_lock(&store->mutex);
+    g_cond_broadcast(&store->changed);
+    g_mutex_unlock(&store->mutex);
+}
+
 // --- All requests ---
 
 static void run_request(StoreRequest *s)
@@ -330,6 +374,9 @@ static void run_request(StoreRequest *s)
 
 void store_data_submit(StoreDevice *device, BlockRequest *request)
 {
+    if (request->operation == BLOCK_READ && device->block && device->store->io.threaded &&
+        pass_on(device, request))
+        return;
     // The parts are set as they are added.
     StoreRequest *s = g_new(StoreRequest, 1);
     memset(s, 0, offsetof(StoreRequest, steps));

@@ -407,6 +407,8 @@ typedef struct StoreRequest {
 } StoreRequest;
 
 void store_data_submit(StoreDevice *device, BlockRequest *request);
+// A request that store_data_submit handed to the file as it was (driver_tag) is through.
+void store_data_passed(StoreDevice *device, BlockRequest *request);
 // Writes in flight complete, new ones wait until store_data_resume. With the mutex (let go while
 // waiting).
 void store_data_hold(Store *store);
