@@ -6,6 +6,7 @@
 #include "engine/base/bytes.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 enum {
     VOLUME_ID = 8,
@@ -158,13 +159,40 @@ int store_volumes_load(Store *store)
 
 // --- Bases ---
 
+// Who made the file may have written any path into it: an image must lie in the store's folder,
+// another store in a folder beside it, links followed. Returns the path without links.
+static char *confine(const char *folder, const char *path, bool is_store, GError **error)
+{
+    g_autofree char *around = is_store ? g_path_get_dirname(folder) : g_strdup(folder);
+    g_autofree char *root = realpath(around, NULL);
+    g_autofree char *real = realpath(path, NULL);
+    if (!root || !real) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                    "'%s' cannot be opened: %s", path, g_strerror(errno));
+        return NULL;
+    }
+    size_t length = strlen(root);
+    if (g_str_has_prefix(real, root) && (real[length] == '/' || root[length - 1] == '/'))
+        return g_steal_pointer(&real);
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
+                is_store ? "'%s' is not in '%s': move the two machines beside one another, or make "
+                           "a full clone"
+                         : "'%s' is not in '%s': move the image there, or import it", path, root);
+    return NULL;
+}
+
 static BlockDevice *open_base(Store *store, const StoreBase *base, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(store->path);
-    g_autofree char *path = g_canonicalize_filename(base->path, folder);
+    bool is_store = g_strcmp0(base->driver, "store") == 0;
+    g_autofree char *own = g_canonicalize_filename(store->path, NULL);
+    g_autofree char *folder = g_path_get_dirname(own);
+    g_autofree char *named = g_canonicalize_filename(base->path, folder);
     if (store->options.open_base)
-        return store->options.open_base(base, path, store->options.opaque, error);
-    if (g_strcmp0(base->driver, "store") == 0)
+        return store->options.open_base(base, named, store->options.opaque, error);
+    g_autofree char *path = confine(folder, named, is_store, error);
+    if (!path)
+        return NULL;
+    if (is_store)
         return store_open_node_device(path, base, store->options.depth, error);
     BlockOpen options = { .path = path, .fd = -1, .read_only = true, .io = store->options.io,
                           .driver = base->driver && *base->driver ? base->driver : NULL };

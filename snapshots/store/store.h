@@ -51,7 +51,9 @@ typedef uint64_t StoreNodeId;
 typedef enum { STORE_DISK, STORE_RECORD, STORE_STATE } StoreVolumeKind;
 
 // What a volume shows where it has no data of its own. Paths are relative to the store's folder
-// unless absolute. Read-only, never written; it must not change while the store refers to it.
+// unless absolute. Read-only, never written; it must not change while the store refers to it. An
+// image must lie in the store's folder and another store in a folder beside that one, or they are
+// refused (PERMISSION_DENIED) where StoreOpen.open_base does not open them.
 typedef struct {
     char *path;       // an image file, or another store
     char *driver;     // "raw", "qcow2", ...: as BlockOpen.driver; "store" for a node of a store
@@ -83,7 +85,8 @@ typedef struct {
     bool read_only;     // shared: many readers of a store that an engine may be writing. Only
                         // nodes that are protected stay as they are meanwhile
     BlockIoKind io;
-    // Opens a base image; NULL: block_open, read-only. Owned by the store afterwards.
+    // Opens a base that a person named, wherever it is. NULL: block_open or store_open, read-only,
+    // of what lies where StoreBase says. Owned by the store afterwards.
     BlockDevice *(*open_base)(const StoreBase *base, const char *path, void *opaque,
                               GError **error);
     void *opaque;

@@ -436,6 +436,115 @@ static void test_base_image(Fixture *f, gconstpointer data)
     g_assert_nonnull(strstr(error->message, "disk1"));
 }
 
+// A store that somebody else made must not show this computer's files as a disk.
+static void test_base_outside(Fixture *f, gconstpointer data)
+{
+    static const char *const outside[] = { "/etc/services", "../../../../etc/services", "link" };
+    g_autofree char *link = g_build_filename(f->folder, "link", NULL);
+    g_assert_cmpint(symlink("/etc/services", link), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(outside); i++) {
+        g_autoptr(GError) error = NULL;
+        StoreBase base = { .path = (char *)outside[i], .driver = (char *)(i ? "raw" : "store") };
+        g_assert_false(store_volume_add(f->store, "disk1", STORE_DISK, MIB, &base, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+        g_assert_nonnull(strstr(error->message, i ? "import it" : "beside one another"));
+    }
+}
+
+static BlockDevice *open_named(const StoreBase *base, const char *path, void *opaque,
+                               GError **error)
+{
+    BlockOpen options = { .path = path, .fd = -1, .read_only = true, .driver = base->driver };
+    return block_open(&options, error);
+}
+
+// The same file, once named by a person and once found in the store.
+static void test_base_named(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *folder = g_path_get_basename(f->folder);
+    g_autofree char *name = g_strdup_printf("../%s.img", folder);
+    g_autofree char *path = g_build_filename(f->folder, name, NULL);
+    StoreOpen trusting = { .path = f->path, .open_base = open_named }, plain = { .path = f->path };
+    StoreBase base = { .path = name, .driver = (char *)"raw" };
+    g_assert_true(block_create_raw(path, 4 * MIB, &error));
+    store_close(f->store);
+    f->store = store_open(&trusting, &error);
+    g_assert_true(store_volume_add(f->store, "disk1", STORE_DISK, 4 * MIB, &base, &error));
+    store_close(f->store);
+    f->store = store_open(&plain, &error);
+    g_assert_null(f->store);
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+    g_unlink(path);
+}
+
+// Readers on threads while blocks are written, discarded and shared: what comes is always a block's
+// own bytes or zeros.
+typedef struct {
+    BlockDevice *disk;
+    gint stop;
+    unsigned seed;
+    uint64_t wrong;
+} Reader;
+
+#define SHARED_BLOCKS 512u
+
+static gpointer read_on(gpointer data)
+{
+    Reader *r = data;
+    GRand *random = g_rand_new_with_seed(r->seed);
+    uint8_t bytes[3 * STORE_BLOCK];
+    while (!g_atomic_int_get(&r->stop)) {
+        unsigned vblock = (unsigned)g_rand_int_range(random, 0, SHARED_BLOCKS - 2);
+        r->wrong += block_read_sync(r->disk, (uint64_t)vblock * STORE_BLOCK, bytes,
+                                    sizeof bytes) != 0;
+        for (unsigned i = 0; i < sizeof bytes; i++)
+            r->wrong += bytes[i] && bytes[i] != (uint8_t)(1 + (vblock + i / STORE_BLOCK) % 251);
+    }
+    g_rand_free(random);
+    return NULL;
+}
+
+static void change(Fixture *f, BlockDevice *disk, GRand *random)
+{
+    unsigned vblock = (unsigned)g_rand_int_range(random, 0, SHARED_BLOCKS);
+    memset(f->buffer, (int)(1 + vblock % 251), STORE_BLOCK);
+    g_assert_cmpint(block_write_sync(disk, (uint64_t)vblock * STORE_BLOCK, f->buffer, STORE_BLOCK),
+                    ==, 0);
+    if (vblock % 16 == 0) {
+        StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume,
+                               true };
+        uint64_t at = (uint64_t)g_rand_int_range(random, 0, SHARED_BLOCKS) * STORE_BLOCK;
+        g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, at, NULL, STORE_BLOCK), ==, 0);
+    }
+}
+
+static void test_at_once(Fixture *f, gconstpointer data)
+{
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, NULL);
+    Reader readers[2] = { { disk, 0, 1, 0 }, { disk, 0, 2, 0 } };
+    GThread *threads[2];
+    g_autoptr(GRand) random = g_rand_new_with_seed(3);
+    for (unsigned i = 0; i < 2; i++)
+        threads[i] = g_thread_new("reader", read_on, &readers[i]);
+    for (unsigned i = 0; i < 2000; i++) {
+        g_autoptr(GError) error = NULL;
+        change(f, disk, random);
+        if (i % 100 == 50) {
+            StoreNodeId id = take(f->store, "Shared");
+            g_assert_true(i % 200 == 50 || store_delete(f->store, id, &error));
+            g_assert_true(store_purge(f->store, STORE_CURRENT, &error));
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        g_atomic_int_set(&readers[i].stop, 1);
+        g_thread_join(threads[i]);
+        g_assert_cmpuint(readers[i].wrong, ==, 0);
+    }
+    block_close(disk);
+    check(f->store);
+}
+
 static void test_locked(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -638,6 +747,9 @@ int main(int argc, char **argv)
     TEST("full-clone", test_full_clone);
     TEST("clone-cancelled", test_clone_cancelled);
     TEST("base-image", test_base_image);
+    TEST("base-outside", test_base_outside);
+    TEST("base-named", test_base_named);
+    TEST("at-once", test_at_once);
     TEST("locked", test_locked);
     TEST("refusals", test_refusals);
     TEST("repair", test_repair);
