@@ -5,12 +5,32 @@
 #include "engine/base/write-all.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 static double seconds(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    uint64_t left = ((const VcpuCallOut *)a)->count, right = ((const VcpuCallOut *)b)->count;
+    return (left < right) - (left > right);
+}
+
+static void append_call_outs(GString *json, VcpuCallOut *rows)
+{
+    unsigned count = 0;
+    while (count < VCPU_CALL_OUTS && rows[count].name)
+        count++;
+    qsort(rows, count, sizeof *rows, by_count);
+    g_string_append(json, "  \"call_outs\": {");
+    for (unsigned i = 0; i < count; i++)
+        g_string_append_printf(json, "%s\"%s\": %" G_GUINT64_FORMAT, i ? ", " : "", rows[i].name,
+                               rows[i].count);
+    g_string_append(json, "},\n");
 }
 
 char *run_stats_json(Machine *machine, double wall_seconds, int status)
@@ -40,6 +60,7 @@ char *run_stats_json(Machine *machine, double wall_seconds, int status)
         g_string_append_printf(json, "%s\"%s\": %" G_GUINT64_FORMAT, counter ? ", " : "",
                                vcpu_unit_counter_name(counter), stats.units[counter]);
     g_string_append(json, "},\n");
+    append_call_outs(json, stats.call_outs);
     g_string_append_printf(json, "  \"wall_seconds\": %.3f,\n", wall_seconds);
     g_string_append_printf(json, "  \"cpu_seconds\": %.3f,\n",
                            seconds(usage.ru_utime) + seconds(usage.ru_stime));

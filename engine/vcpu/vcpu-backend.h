@@ -45,13 +45,28 @@ typedef enum {
     VCPU_UNIT_CALL_OUTS, // instructions without a form in host code
     VCPU_UNIT_REFILLS,   // memory accesses that filled the TLB
     VCPU_UNIT_SLOW,      // accesses and indirect branches that C did
-    VCPU_UNIT_DROPPED,   // units whose code was written
+    VCPU_UNIT_DROPPED,   // units whose code was written, or that are to be made another way:
+    VCPU_UNIT_DROPPED_STORE,   // a CPU wrote
+    VCPU_UNIT_DROPPED_DEVICE,  // a device wrote
+    VCPU_UNIT_DROPPED_MAP,     // the memory map changed
+    VCPU_UNIT_DROPPED_MANY,    // so much was written that nobody knows what
+    VCPU_UNIT_DROPPED_REGROUP, // a check for several accesses failed too often
     VCPU_UNIT_REVIVED,   // of these, found unchanged
     VCPU_UNIT_FORGETS,   // times that all units were given up
     VCPU_UNIT_CODE,      // bytes of host code made
     VCPU_UNIT_COUNTERS
 } VcpuUnitCounter;
 const char *vcpu_unit_counter_name(VcpuUnitCounter counter);
+
+// Instructions without a form in host code, by mnemonic.
+#define VCPU_CALL_OUTS 24 // as many as are told of
+typedef struct {
+    const char *name; // lives for ever; NULL: this row is free, and those behind it
+    uint64_t count;
+} VcpuCallOut;
+// Adds `count` to the row of that name, or takes a free one, or that of the smallest count where
+// that is smaller. VCPU_CALL_OUTS rows.
+void vcpu_call_outs_add(VcpuCallOut *rows, const char *name, uint64_t count);
 
 // Counted per vCPU by the backend, read by any thread without a lock (approximate).
 typedef struct {
@@ -62,6 +77,7 @@ typedef struct {
     uint64_t exceptions;
     uint64_t interrupts;
     uint64_t units[VCPU_UNIT_COUNTERS];
+    VcpuCallOut call_outs[VCPU_CALL_OUTS]; // the most frequent, in no order
 } VcpuStats;
 
 typedef struct {

@@ -535,6 +535,8 @@ void vcpu_set_stats(VcpuSet *set, VcpuStats *ret_stats)
         sum.interrupts += one.interrupts;
         for (unsigned counter = 0; counter < VCPU_UNIT_COUNTERS; counter++)
             sum.units[counter] += one.units[counter];
+        for (unsigned row = 0; row < VCPU_CALL_OUTS && one.call_outs[row].name; row++)
+            vcpu_call_outs_add(sum.call_outs, one.call_outs[row].name, one.call_outs[row].count);
     }
     *ret_stats = sum;
 }

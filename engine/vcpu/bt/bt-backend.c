@@ -197,6 +197,8 @@ static void backend_stats(BackendVcpu *vcpu, VcpuStats *ret_stats)
     BtCpu *cpu = to_cpu(vcpu);
     *ret_stats = cpu->stats;
     ret_stats->instructions = cpu->instructions;
+    if (cpu->translator)
+        bt_translator_stats(cpu, ret_stats);
 }
 
 static uint64_t backend_tsc(BackendVcpu *vcpu)

@@ -42,7 +42,7 @@ enum { OFTEN_WRITTEN = 16, WRITES_KEPT = 64 };
 // Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so. A page
 // that is written often keeps its bits, and with them its protection, for some more writes: to take
 // write entries away from every CPU and to give them back costs more than these writes in C.
-static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask)
+static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask, BtWriter writer)
 {
     if (!(__atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED) & mask))
         return false;
@@ -52,7 +52,9 @@ static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask)
         __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&vm->tlb_lock);
-    vm->written_page[vm->written_count++ % BT_WRITTEN_PAGES] = page;
+    unsigned slot = vm->written_count++ % BT_WRITTEN_PAGES;
+    vm->written_page[slot] = page;
+    vm->written_by[slot] = writer;
     pthread_mutex_unlock(&vm->tlb_lock);
     return true;
 }
@@ -116,7 +118,7 @@ static void drop_write_ranges(BtVm *vm, uint64_t physical)
 static void map_changed(void *opaque, uint64_t gpa, uint64_t size)
 {
     BtVm *vm = opaque;
-    bt_vm_code_written(vm, gpa, size);
+    bt_vm_code_changed(vm, gpa, size, BT_WRITER_MAP);
     pthread_mutex_lock(&vm->tlb_lock);
     uint64_t last = MIN(gpa + size - 1, (vm->page_count << 12) - 1) >> (12 + REGION_PAGE_BITS);
     for (uint64_t region = gpa >> (12 + REGION_PAGE_BITS); size && region <= last; region++)
@@ -136,7 +138,7 @@ static void log_changed(void *opaque)
 
 static void memory_written(void *opaque, uint64_t gpa, uint64_t size)
 {
-    bt_vm_code_written(opaque, gpa, size);
+    bt_vm_code_changed(opaque, gpa, size, BT_WRITER_DEVICE);
 }
 
 bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
@@ -243,7 +245,7 @@ bool bt_vm_region_is_plain(BtVm *vm, uint64_t physical)
     return plain;
 }
 
-void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
+void bt_vm_code_changed(BtVm *vm, uint64_t physical, uint64_t size, BtWriter writer)
 {
     if (size == 0 || physical >> 12 >= vm->page_count)
         return;
@@ -259,7 +261,7 @@ void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
         }
         unsigned from = page == physical >> 12 ? physical & 0xfff : 0;
         unsigned to = page == end >> 12 ? end & 0xfff : 0xfff;
-        hit |= bump_page(vm, page, granule_mask(from, to));
+        hit |= bump_page(vm, page, granule_mask(from, to), writer);
     }
     // Before the writer's next instruction: whoever learns from it that the code is new has the
     // request at its next block.

@@ -22,6 +22,8 @@
 #define BT_MAX_CPUS 255
 #define BT_WRITTEN_PAGES 64
 
+typedef enum { BT_WRITER_CPU, BT_WRITER_DEVICE, BT_WRITER_MAP } BtWriter;
+
 struct BtVm {
     BackendVmConfig config;
     bool translates; // the backend is the translator
@@ -34,8 +36,9 @@ struct BtVm {
     uint8_t *regions_plain;    // per 2 MiB: see bt_vm_region_is_plain; tlb_lock
     uint32_t code_protections; // bt-range.c: moves on when a page gets to hold code. Atomic
     uint16_t *write_hints;     // two per page (sparse mapping): see bt_vm_write_hint
-    // The last pages whose generation moved on, by number, and how many there were; tlb_lock.
+    // The last pages whose generation moved on, by number and why, and how many; tlb_lock.
     uint64_t written_page[BT_WRITTEN_PAGES];
+    uint8_t written_by[BT_WRITTEN_PAGES]; // BtWriter
     uint64_t written_count;
     pthread_mutex_t atomic_lock; // split or MMIO locked instructions
     pthread_mutex_t tlb_lock;    // cpu[]; one bt_vm_protect_page at a time
@@ -50,8 +53,13 @@ struct BtVm {
 // [physical, physical + size) is within one page. Returns the page's generation, read before.
 uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size);
 
-// Someone wrote [physical, physical + size): bumps generations where there was code. Any thread.
-void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size);
+// Someone wrote [physical, physical + size), or something else is there now: bumps generations
+// where there was code. Any thread.
+void bt_vm_code_changed(BtVm *vm, uint64_t physical, uint64_t size, BtWriter writer);
+static inline void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size)
+{
+    bt_vm_code_changed(vm, physical, size, BT_WRITER_CPU);
+}
 
 // A vCPU is about to write there (within one page that has code): leaves with BT_LEAVE_RETRY_ALONE
 // where the bytes belong to the block that is running.

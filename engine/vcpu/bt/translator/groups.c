@@ -299,4 +299,5 @@ void bt_groups_failed(BtCpu *cpu, BtUnit *unit)
     cpu->translator->ungrouped[bt_groups_hash(unit)] = unit->rip;
     unit->spoilt = true;
     bt_units_drop(cpu, unit);
+    cpu->stats.units[VCPU_UNIT_DROPPED_REGROUP]++;
 }

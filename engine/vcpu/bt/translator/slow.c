@@ -72,6 +72,7 @@ const uint8_t *bt_unit_call_out(BtCpu *cpu, BtCallOut *out)
 {
     cpu->instructions -= out->rest;
     cpu->stats.units[VCPU_UNIT_CALL_OUTS]++;
+    cpu->translator->call_outs[out->block.insn->mnemonic]++;
     run(cpu, out);
     if (!may_go_on(cpu, out->block.insn))
         return bt_unit_next(cpu);

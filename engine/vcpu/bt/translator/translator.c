@@ -99,6 +99,17 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     return true;
 }
 
+void bt_translator_stats(const BtCpu *cpu, VcpuStats *stats)
+{
+    const BtTranslator *t = cpu->translator;
+    for (unsigned mnemonic = 0; mnemonic <= ZYDIS_MNEMONIC_MAX_VALUE; mnemonic++) {
+        uint64_t count = __atomic_load_n(&t->call_outs[mnemonic], __ATOMIC_RELAXED);
+        if (count)
+            vcpu_call_outs_add(stats->call_outs,
+                               ZydisMnemonicGetString((ZydisMnemonic)mnemonic), count);
+    }
+}
+
 void bt_translator_destroy(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;

@@ -12,6 +12,9 @@
 bool bt_translator_create(BtCpu *cpu, GError **error);
 void bt_translator_destroy(BtCpu *cpu); // NULL translator is allowed
 
+// Adds what only the translator counts. Any thread, approximate while the CPU runs.
+void bt_translator_stats(const BtCpu *cpu, VcpuStats *stats);
+
 // Once per call of bt_run, on the thread that runs the CPU.
 void bt_translator_begin(BtCpu *cpu);
 

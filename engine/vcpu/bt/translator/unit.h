@@ -171,6 +171,7 @@ struct BtTranslator {
     uint64_t refill_at;        // cpu->instructions at the last refill of the TLB, and how often
     unsigned refills;          // the same instruction came for one
     bool bmi2, avx;
+    uint64_t call_outs[ZYDIS_MNEMONIC_MAX_VALUE + 1]; // how often, by mnemonic
 };
 
 #define BT_UNIT_DATA ((size_t)96 << 20)

@@ -313,7 +313,8 @@ void bt_units_drop(BtCpu *cpu, BtUnit *unit)
         *jump = (BtJump){ 0 };
 }
 
-static bool check_page(BtCpu *cpu, BtUnitPage *page)
+// cause: the counter of why its units go.
+static bool check_page(BtCpu *cpu, BtUnitPage *page, VcpuUnitCounter cause)
 {
     uint32_t generation = __atomic_load_n(page->generation_at, __ATOMIC_ACQUIRE);
     if (generation == page->generation)
@@ -324,6 +325,7 @@ static bool check_page(BtCpu *cpu, BtUnitPage *page)
         if (member->unit->dropped)
             continue;
         bt_units_drop(cpu, member->unit);
+        cpu->stats.units[cause]++;
         changed = true;
     }
     page->writes += changed;
@@ -340,23 +342,31 @@ void bt_units_check(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;
     BtVm *vm = cpu->vm;
+    static const VcpuUnitCounter causes[] = {
+        [BT_WRITER_CPU] = VCPU_UNIT_DROPPED_STORE, [BT_WRITER_DEVICE] = VCPU_UNIT_DROPPED_DEVICE,
+        [BT_WRITER_MAP] = VCPU_UNIT_DROPPED_MAP,
+    };
     uint64_t written[BT_WRITTEN_PAGES];
+    uint8_t writer[BT_WRITTEN_PAGES];
     pthread_mutex_lock(&vm->tlb_lock);
     uint64_t count = vm->written_count - t->written;
     t->written = vm->written_count;
-    for (uint64_t i = 0; i < count && i < BT_WRITTEN_PAGES; i++)
-        written[i] = vm->written_page[(vm->written_count - 1 - i) % BT_WRITTEN_PAGES];
+    for (uint64_t i = 0; i < count && i < BT_WRITTEN_PAGES; i++) {
+        unsigned slot = (vm->written_count - 1 - i) % BT_WRITTEN_PAGES;
+        written[i] = vm->written_page[slot];
+        writer[i] = vm->written_by[slot];
+    }
     pthread_mutex_unlock(&vm->tlb_lock);
 
     bool changed = false;
     if (count > BT_WRITTEN_PAGES) {
         for (unsigned i = 0; i < t->pages->len; i++)
-            changed |= check_page(cpu, t->pages->pdata[i]);
+            changed |= check_page(cpu, t->pages->pdata[i], VCPU_UNIT_DROPPED_MANY);
     } else {
         for (unsigned i = 0; i < count; i++) {
             BtUnitPage *page = known_page(t, written[i]);
             if (page)
-                changed |= check_page(cpu, page);
+                changed |= check_page(cpu, page, causes[writer[i]]);
         }
     }
     if (changed)

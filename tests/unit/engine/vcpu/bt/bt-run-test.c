@@ -276,6 +276,16 @@ static void test_data_beside_code(void)
     g_assert_cmpuint(translations(h) - before, <, 20);
 }
 
+// All units that were dropped have a cause, and it is this one. The interpreter has none.
+static void check_dropped(BtHarness *h, VcpuUnitCounter cause)
+{
+    VcpuStats stats;
+    bt_test_engine()->stats(h->cpu, &stats);
+    g_assert_cmpuint(stats.units[cause], ==, stats.units[VCPU_UNIT_DROPPED]);
+    if (stats.units[VCPU_UNIT_ENTRIES])
+        g_assert_cmpuint(stats.units[cause], >, 0);
+}
+
 // A device writes over code that has run.
 static void test_device_writes_code(void)
 {
@@ -290,6 +300,7 @@ static void test_device_writes_code(void)
     s->rip = BT_HARNESS_CODE;
     bt_harness_run(h);
     g_assert_cmpuint(s->gpr[VCPU_RAX], ==, 2);
+    check_dropped(h, VCPU_UNIT_DROPPED_DEVICE);
 }
 
 // The memory map changes under code that has run.
@@ -312,6 +323,7 @@ static void test_map_changes_code(void)
     s->rip = BT_HARNESS_CODE;
     bt_harness_run(h);
     g_assert_cmpuint(s->gpr[VCPU_RAX], ==, 1);
+    check_dropped(h, VCPU_UNIT_DROPPED_MAP);
 }
 
 // Two address spaces with other code at the same linear address; a loop that jumps between them.
