@@ -74,7 +74,7 @@ static void backend_vcpu_destroy(BackendVcpu *vcpu)
     bt_translator_destroy(cpu);
     bt_simd_destroy(cpu);
     bt_mmu_destroy(cpu);
-    munmap(cpu, sizeof *cpu);
+    munmap((uint8_t *)cpu - BT_UNIT_STACK, BT_UNIT_STACK + sizeof *cpu);
 }
 
 static BackendVcpu *backend_vcpu_create(BackendVm *backend, unsigned index, GError **error)
@@ -86,13 +86,14 @@ static BackendVcpu *backend_vcpu_create(BackendVm *backend, unsigned index, GErr
         return NULL;
     }
     // Zeros, and memory only for what is used.
-    BtCpu *cpu = mmap(NULL, sizeof *cpu, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (cpu == MAP_FAILED) {
+    uint8_t *memory = mmap(NULL, BT_UNIT_STACK + sizeof(BtCpu), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "Cannot reserve address space for virtual CPU %u", index);
         return NULL;
     }
+    BtCpu *cpu = (BtCpu *)(memory + BT_UNIT_STACK);
     cpu->index = index;
     cpu->vm = vm;
     cpu->config = &vm->config;

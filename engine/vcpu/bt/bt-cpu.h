@@ -123,6 +123,10 @@ typedef struct {
     uint64_t unit_address; // of an x87 operand, while a unit checks the access
 } BtFpu;
 
+// Units run with RSP at BtCpu, which has this much in front of it: for a return address, and for
+// the frames of signals.
+#define BT_UNIT_STACK ((size_t)256 << 10)
+
 struct BtCpu {
     // The hot part.
     union {
@@ -209,7 +213,7 @@ struct BtCpu {
     // and its thunks use.
     BtTranslator *translator;
     BtCpu *self;
-    void *unit_stack;    // RSP while a unit runs
+    void *unit_stack;    // C's RSP while a unit runs
     uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
     uint64_t unit_target; // of an indirect call, while its stack access is checked
     uint64_t unit_held;  // what T3 holds where a unit goes on

@@ -73,8 +73,8 @@ static void emit_jump_lookup(BtDraft *d)
     host_alu_constant(c, 4, 4, HOST_T1, (1 << BT_JUMP_BITS) - 1);
     host_shift(c, 4, 4, HOST_T1, 4);
     host_op_memory(c, 8, 0x33, HOST_T3, HOST_CPU(jump_salt));
-    HostMemory entry = { .gs = true, .base = HOST_T1, .index = HOST_NONE,
-                         .displacement = offsetof(BtCpu, jump) + offsetof(BtJump, tag) };
+    HostMemory entry = host_indexed(HOST_RSP, HOST_T1,
+                                    offsetof(BtCpu, jump) + offsetof(BtJump, tag));
     host_op_memory(c, 8, 0x3b, HOST_T3, entry);
     bt_emit_site(d, host_jump_if(c, HOST_NE), 0, 0, NULL);
     entry.displacement = offsetof(BtCpu, jump) + offsetof(BtJump, code);

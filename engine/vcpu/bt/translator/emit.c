@@ -40,8 +40,8 @@ static void emit_poll(BtDraft *d, bool flags_live, uint64_t rip, unsigned rest)
         host_move(c, HOST_T1, HOST_RCX);
         host_load(c, 4, HOST_RCX, HOST_CPU(request));
         if (d->t->bmi2) { // else it leaves for every request, and comes back
-            host_bytes(c, "\x65\xc4\xe2\x72\xf5\x0c\x25", 7); // pext ecx, ecx, gs:[request_mask]
-            host_32(c, offsetof(BtCpu, request_mask));
+            host_bytes(c, "\xc4\xe2\x72\xf5", 4); // pext ecx, ecx, [request_mask]
+            host_modrm(c, HOST_RCX, HOST_CPU(request_mask));
         }
         uint8_t *none = host_skip_if_rcx_zero(c);
         host_move(c, HOST_RCX, HOST_T1);

@@ -7,9 +7,12 @@
 //   rax rcx rdx rbx rbp rsi rdi r8-r11   the guest's registers of the same name
 //   r15                                  the guest's RSP
 //   r12 r13 r14                          scratch within one guest instruction
-//   rsp                                  the host's stack, 16-byte aligned between instructions
-//   GS base                              BtCpu; the guest's R12-R15 stay in BtCpu.gpr
-// FS stays glibc's, so that C can be called at any time.
+//   rsp                                  BtCpu; below it is room for return addresses and signals
+//   GS base                              BtCpu too; the guest's R12-R15 stay in BtCpu.gpr
+// FS stays glibc's, so that C can be called at any time, on its own stack (thunks.c). Processors
+// forward a store to a load through RSP and the same displacement at once, as they do for spilled
+// registers, but not one through GS: fields that units use are reached by RSP (HOST_CPU), and by GS
+// (HOST_GS) in thunks, where RSP moves.
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +32,7 @@ enum { HOST_T1 = HOST_R12, HOST_T2 = HOST_R13, HOST_T3 = HOST_R14, HOST_GUEST_RS
 enum { HOST_O = 0, HOST_B = 2, HOST_AE = 3, HOST_E = 4, HOST_NE = 5, HOST_BE = 6, HOST_A = 7,
        HOST_S = 8 };
 
-// A memory operand. gs: the address is relative to BtCpu.
+// A memory operand. gs: the address is relative to GS, which is BtCpu.
 typedef struct {
     bool gs;
     uint8_t base, index, scale; // scale: shift
@@ -37,9 +40,12 @@ typedef struct {
 } HostMemory;
 
 #define HOST_CPU_AT(offset)                                                                        \
+    ((HostMemory){ .base = HOST_RSP, .index = HOST_NONE, .displacement = (int32_t)(offset) })
+#define HOST_CPU(field) HOST_CPU_AT(offsetof(BtCpu, field))
+#define HOST_GS_AT(offset)                                                                         \
     ((HostMemory){ .gs = true, .base = HOST_NONE, .index = HOST_NONE,                              \
                    .displacement = (int32_t)(offset) })
-#define HOST_CPU(field) HOST_CPU_AT(offsetof(BtCpu, field))
+#define HOST_GS(field) HOST_GS_AT(offsetof(BtCpu, field))
 
 // Where code goes: `at` moves up. Writes past `end` are dropped and noted.
 typedef struct HostCode {

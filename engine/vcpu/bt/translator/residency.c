@@ -67,7 +67,7 @@ enum { REGISTERS = 16 };
 
 static HostMemory vector_at(unsigned n, unsigned part)
 {
-    return HOST_CPU_AT(offsetof(BtCpu, fpu.vector) + 64 * (size_t)n + part);
+    return HOST_GS_AT(offsetof(BtCpu, fpu.vector) + 64 * (size_t)n + part);
 }
 
 // VMOVDQA between YMM n and its place: opcode 6Fh, 7Fh.
@@ -101,9 +101,9 @@ static void emit_store(BtTranslator *t, HostCode *c)
     }
     if (t->avx)
         host_bytes(c, "\xc5\xf8\x77", 3);              // vzeroupper: for C's sake
-    host_op_memory(c, 1, 0xc6, 0, HOST_CPU(fpu.resident)); // mov byte [resident], 0
+    host_op_memory(c, 1, 0xc6, 0, HOST_GS(fpu.resident)); // mov byte [resident], 0
     host_byte(c, 0);
-    host_op_memory(c, 1, 0x80, 1, HOST_CPU(fpu.shut)); // or byte [shut], SIMD
+    host_op_memory(c, 1, 0x80, 1, HOST_GS(fpu.shut)); // or byte [shut], SIMD
     host_byte(c, BT_GATE_SIMD);
     host_byte(c, 0xc3);
 }
@@ -141,7 +141,7 @@ void bt_residency_emit(BtTranslator *t, HostCode *c)
 
 static void call_if_resident(BtTranslator *t, HostCode *c, uint32_t part)
 {
-    host_op_memory(c, 1, 0x80, 7, HOST_CPU(fpu.resident)); // cmp byte [resident], 0
+    host_op_memory(c, 1, 0x80, 7, HOST_GS(fpu.resident)); // cmp byte [resident], 0
     host_byte(c, 0);
     uint8_t *absent = host_jump_if(c, HOST_E);
     host_reach(host_call(c), t->writable + part);

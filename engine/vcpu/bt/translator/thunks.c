@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The code between C and units: entering, leaving, and calling C out of the middle of a unit. Made
-// once at the beginning of the code memory.
+// once at the beginning of the code memory. Units run with RSP at BtCpu; C runs on its own stack.
 #include "engine/vcpu/bt/translator/draft.h"
 
 // Guest registers that live in host registers.
 static const uint8_t resident[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
 
+static HostMemory gpr_at(unsigned guest)
+{
+    return HOST_GS_AT(offsetof(BtCpu, gpr) + 8 * (size_t)guest);
+}
+
 static void spill(HostCode *c)
 {
     for (unsigned i = 0; i < sizeof resident; i++)
-        host_store(c, 8, BT_GPR_AT(resident[i]), bt_host_of(resident[i]));
+        host_store(c, 8, gpr_at(resident[i]), bt_host_of(resident[i]));
     host_bytes(c, "\x9f\x0f\x90\xc0", 4); // lahf; seto al: the form of bt-flags.h
-    host_store(c, 2, HOST_CPU(flags_status), HOST_RAX);
+    host_store(c, 2, HOST_GS(flags_status), HOST_RAX);
 }
 
 static void reload(HostCode *c)
 {
-    host_op_memory(c, 4, 0x0fb7, HOST_RAX, HOST_CPU(flags_status)); // movzx eax, word
+    host_op_memory(c, 4, 0x0fb7, HOST_RAX, HOST_GS(flags_status)); // movzx eax, word
     host_bytes(c, "\x04\x7f\x9e", 3);                                // add al, 7fh; sahf
     for (unsigned i = 0; i < sizeof resident; i++)
-        host_load(c, 8, bt_host_of(resident[i]), BT_GPR_AT(resident[i]));
+        host_load(c, 8, bt_host_of(resident[i]), gpr_at(resident[i]));
 }
 
 static void call_c(HostCode *c, uintptr_t function)
@@ -28,10 +33,19 @@ static void call_c(HostCode *c, uintptr_t function)
     host_bytes(c, "\xff\xd0", 2);
 }
 
+static void to_unit_stack(HostCode *c)
+{
+    host_load(c, 8, HOST_RSP, HOST_GS(self));
+}
+
+static void to_c_stack(HostCode *c)
+{
+    host_load(c, 8, HOST_RSP, HOST_GS(unit_stack));
+}
+
 // Back to who called `enter`.
 static void epilogue(HostCode *c)
 {
-    host_load(c, 8, HOST_RSP, HOST_CPU(unit_stack));
     host_alu_constant(c, 8, 0, HOST_RSP, 8);
     host_bytes(c, "\x41\x5f\x41\x5e\x41\x5d\x41\x5c\x5d\x5b\xc3", 11); // pop r15..r12, rbp, rbx
 }
@@ -42,8 +56,9 @@ static void go_on_or_leave(BtTranslator *t, HostCode *c)
     host_bytes(c, "\x48\x85\xc0", 3); // test rax, rax
     uint8_t *leaves = host_jump_if(c, HOST_E);
     host_move(c, HOST_T1, HOST_RAX);
-    host_load(c, 8, HOST_T3, HOST_CPU(unit_held));
+    host_load(c, 8, HOST_T3, HOST_GS(unit_held));
     bt_residency_restore(t, c);
+    to_unit_stack(c);
     reload(c);
     host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
     host_reach(leaves, c->at);
@@ -60,8 +75,9 @@ static void emit_enter(HostCode *c)
 {
     host_bytes(c, "\x53\x55\x41\x54\x41\x55\x41\x56\x41\x57", 10); // push rbx, rbp, r12..r15
     host_alu_constant(c, 8, 5, HOST_RSP, 8);
-    host_store(c, 8, HOST_CPU(unit_stack), HOST_RSP);
+    host_store(c, 8, HOST_GS(unit_stack), HOST_RSP);
     host_move(c, HOST_T1, HOST_RDI);
+    to_unit_stack(c);
     reload(c);
     host_bytes(c, "\x41\xff\xe4", 3); // jmp r12
 }
@@ -70,9 +86,10 @@ static void emit_enter(HostCode *c)
 static void emit_leave(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    to_c_stack(c);
     bt_residency_keep(t, c);
     host_op_registers(c, 4, 0x89, HOST_T2, HOST_RSI);
-    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    host_load(c, 8, HOST_RDI, HOST_GS(self));
     call_c(c, (uintptr_t)bt_unit_follow);
     go_on_or_leave(t, c);
 }
@@ -81,31 +98,32 @@ static void emit_leave(BtTranslator *t, HostCode *c)
 static void emit_slow(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    host_load(c, 8, HOST_RBX, host_based(HOST_RSP, 0));
+    to_c_stack(c);
     bt_residency_keep(t, c);
-    host_bytes(c, "\x58", 1);                                 // pop rax
-    host_load(c, 4, HOST_RSI, host_based(HOST_RAX, 0));
-    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    host_load(c, 4, HOST_RSI, host_based(HOST_RBX, 0));
+    host_load(c, 8, HOST_RDI, HOST_GS(self));
     host_move(c, HOST_RDX, HOST_T1);
     call_c(c, (uintptr_t)bt_unit_slow);
     go_on_or_leave(t, c);
 }
 
-// Called with the call-out in T1; returns, or leaves.
+// Called with the call-out in T1; returns, or leaves. The return address stays below BtCpu.
 static void emit_call_out(BtTranslator *t, HostCode *c)
 {
     spill(c);
+    to_c_stack(c);
     bt_residency_keep(t, c);
-    host_alu_constant(c, 8, 5, HOST_RSP, 8);
-    host_load(c, 8, HOST_RDI, HOST_CPU(self));
+    host_load(c, 8, HOST_RDI, HOST_GS(self));
     host_move(c, HOST_RSI, HOST_T1);
     call_c(c, (uintptr_t)bt_unit_call_out);
-    host_alu_constant(c, 8, 0, HOST_RSP, 8);
     host_alu_constant(c, 8, 7, HOST_RAX, 1); // BT_UNIT_GOES_ON
     uint8_t *elsewhere = host_jump_if(c, HOST_NE);
+    to_unit_stack(c);
+    host_lea(c, 8, HOST_RSP, host_based(HOST_RSP, -8));
     reload(c);
     host_byte(c, 0xc3);
     host_reach(elsewhere, c->at);
-    host_alu_constant(c, 8, 0, HOST_RSP, 8);
     go_on_or_leave(t, c);
 }
 
