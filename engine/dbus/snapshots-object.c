@@ -167,6 +167,18 @@ static GVariant *undelete(SnapshotsObject *object, GVariant *arguments, GError *
     return NULL;
 }
 
+static GVariant *purge(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    g_variant_get(arguments, "(t)", &id);
+    if (id == STORE_CURRENT)
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                            "0 is no snapshot; EmptyBin frees all that are in the bin");
+    else
+        store_purge(object->store, id, error);
+    return NULL;
+}
+
 static GVariant *empty_bin(SnapshotsObject *object, GVariant *arguments, GError **error)
 {
     store_purge(object->store, STORE_CURRENT, error);
@@ -245,6 +257,7 @@ static const Method methods[] = {
     { "GoTo", go_to, true },
     { "Delete", delete_node, true },
     { "Undelete", undelete, true },
+    { "Purge", purge, true },
     { "EmptyBin", empty_bin, true },
     { "Rename", rename_node, true },
     { "SetNote", set_note, true },
