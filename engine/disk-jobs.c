@@ -7,7 +7,7 @@
 #include "engine/config/config-keys.h"
 #include "engine/disk-report.h"
 #include "engine/disk-sandbox.h"
-#include "snapshots/formats/image-writer.h"
+#include "engine/disk-volumes.h"
 
 #include <gio/gio.h>
 #include <signal.h>
@@ -21,18 +21,22 @@ static const char usage[] =
     "  info FILE            what an image is\n"
     "  check FILE           looks for damage; status 1 where there is some left\n"
     "  convert FILE NEW     copies a disk into a new image; what it stands on is put into it\n"
-    "  resize FILE SIZE     makes a disk larger: to SIZE, or by SIZE where that begins with +\n\n"
+    "  resize FILE SIZE     makes a disk larger: to SIZE, or by SIZE where that begins with +\n"
+    "  import MACHINE FILE  copies an image into a machine's snapshot store, as a disk\n"
+    "  export MACHINE FILE  copies a machine's disk, now or in a snapshot, into a new image\n\n"
     "  --format NAME        the image's format (convert: of the new one) where its name does not\n"
     "                       end in it: raw, qcow2, vmdk, vdi, vhd, vhdx\n"
     "  --from NAME          convert: the format of the source, where neither its name nor its\n"
     "                       first bytes may tell\n"
     "  --compress NAME      convert to qcow2: zlib or zstd\n"
     "  --repair             check: puts right what can be without guessing\n"
-    "  --json               info, check: the same as JSON\n\n"
+    "  --json               info, check: the same as JSON; import, export: what was made\n"
+    "  --disk DISK          import, export: disk0 to disk7\n"
+    "  --node NODE          export: as the disk was in that snapshot\n\n"
     "Status: 0 done, 1 failed, 2 wrong usage. See lodgectl(1).\n";
 
 typedef struct {
-    const char *arguments[2];
+    const char *arguments[4];
     int count;
     const char *format, *from, *compress;
     bool repair, json;
@@ -142,16 +146,27 @@ typedef struct {
     bool terminal;
 } Progress;
 
-static bool show_progress(void *opaque, uint64_t done)
+static bool show_percent(void *opaque, uint64_t done, uint64_t size)
 {
     Progress *p = opaque;
-    int percent = (int)((double)done / (double)p->size * 100);
+    int percent = (int)((double)done / (double)size * 100);
     int step = p->terminal ? 1 : 10;
     if (percent / step != p->shown / step || p->shown < 0) {
         fprintf(stderr, p->terminal ? "\r%3d %%" : "%d %%\n", percent / step * step);
         p->shown = percent;
     }
     return !interrupted;
+}
+
+static bool show_progress(void *opaque, uint64_t done)
+{
+    return show_percent(opaque, done, ((Progress *)opaque)->size);
+}
+
+static void hide_progress(const Progress *p)
+{
+    if (p->terminal)
+        fprintf(stderr, "\r     \r");
 }
 
 static bool choose_packing(const Job *job, ImagePack *ret_pack, GError **error)
@@ -187,8 +202,7 @@ static bool convert(const Job *job, Image *source, GError **error)
     catch_signals();
     Progress progress = { image_size(source), -1, isatty(STDERR_FILENO) };
     bool done = image_copy(source, writer, show_progress, &progress, error);
-    if (progress.terminal)
-        fprintf(stderr, "\r     \r");
+    hide_progress(&progress);
     if (done)
         return image_writer_finish(writer, error);
     image_writer_cancel(writer);
@@ -201,6 +215,55 @@ static int run_convert(const Job *job)
     Image *source = open_image(job->arguments[0], job->from, false, false, &error);
     bool done = source && convert(job, source, &error);
     image_close(source);
+    return done ? 0 : fail(error);
+}
+
+// STORE VOLUME NODE FILE
+static int run_export(const Job *job)
+{
+    const char *target = job->arguments[3];
+    ImageCreate create = {
+        .path = target,
+        .format = job->format ? job->format : image_format_of_name(target),
+    };
+    Progress progress = { 0, -1, isatty(STDERR_FILENO) };
+    uint64_t node;
+    GError *error = NULL;
+    if (!g_ascii_string_to_unsigned(job->arguments[2], 10, 0, G_MAXUINT64, &node, &error) ||
+        !choose_packing(job, &create.pack, &error))
+        return fail(error);
+    catch_signals();
+    bool done = disk_volume_export(job->arguments[0], job->arguments[1], node, &create,
+                                   show_percent, &progress, &error);
+    hide_progress(&progress);
+    if (!done)
+        return fail(error);
+    if (job->json) {
+        g_autofree char *text = disk_made_json(job->arguments[1], target, create.format,
+                                               create.size);
+        fputs(text, stdout);
+    }
+    return 0;
+}
+
+// FILE STORE VOLUME
+static int run_import(const Job *job)
+{
+    GError *error = NULL;
+    Progress progress = { 0, -1, isatty(STDERR_FILENO) };
+    Image *image = open_image(job->arguments[0], job->from, false, false, &error);
+    if (!image)
+        return fail(error);
+    catch_signals();
+    bool done = disk_volume_import(image, job->arguments[1], job->arguments[2], show_percent,
+                                   &progress, &error);
+    hide_progress(&progress);
+    if (done && job->json) {
+        g_autofree char *text = disk_made_json(job->arguments[2], job->arguments[0],
+                                               image_format(image), image_size(image));
+        fputs(text, stdout);
+    }
+    image_close(image);
     return done ? 0 : fail(error);
 }
 
@@ -237,16 +300,21 @@ static int run_resize(const Job *job)
     return done ? 0 : fail(error);
 }
 
+// The last two are for lodgectl's import and export.
 static const struct {
     const char *name;
     int arguments;
-    bool writes, makes; // the first, the second argument's file
+    bool writes;    // the first argument's file
+    int makes;      // the argument whose file is made; 0: none
+    bool store;     // works on a store, which may stand on those of machines beside it
     int (*run)(const Job *job);
 } commands[] = {
-    { "info", 1, false, false, run_info },
-    { "check", 1, false, false, run_check },
-    { "convert", 2, false, true, run_convert },
-    { "resize", 2, true, false, run_resize },
+    { "info", 1, false, 0, false, run_info },
+    { "check", 1, false, 0, false, run_check },
+    { "convert", 2, false, 1, false, run_convert },
+    { "resize", 2, true, 0, false, run_resize },
+    { "export-volume", 4, false, 3, true, run_export },
+    { "import-volume", 3, false, 1, true, run_import },
 };
 
 static int wrong_usage(const char *what, const char *about)
@@ -315,7 +383,7 @@ int disk_command(int argc, char **argv)
                 return wrong_usage("a value is missing after ", option);
         } else if (!command) {
             command = argv[i];
-        } else if (job.count < 2) {
+        } else if (job.count < (int)G_N_ELEMENTS(job.arguments)) {
             job.arguments[job.count++] = argv[i];
         } else {
             return wrong_usage("too many arguments: ", argv[i]);
@@ -329,7 +397,8 @@ int disk_command(int argc, char **argv)
         DiskSandbox sandbox = {
             .source = job.arguments[0],
             .writes = commands[i].writes || job.repair,
-            .target = commands[i].makes ? job.arguments[1] : NULL,
+            .target = commands[i].makes ? job.arguments[commands[i].makes] : NULL,
+            .store = !commands[i].store ? NULL : job.arguments[commands[i].makes == 1],
         };
         GError *error = NULL;
         if (!disk_sandbox_enter(&sandbox, &error))

@@ -135,3 +135,13 @@ char *disk_check_json(Image *image, const ImageCheck *check)
     g_string_append(json, "]}\n");
     return g_string_free(json, FALSE);
 }
+
+char *disk_made_json(const char *disk, const char *file, const char *format, uint64_t size)
+{
+    GString *json = g_string_new("{");
+    append_member(json, "disk", disk);
+    append_member(json, "file", file);
+    append_member(json, "format", format);
+    g_string_append_printf(json, "\"size\": %" G_GUINT64_FORMAT "}\n", size);
+    return g_string_free(json, FALSE);
+}

@@ -101,6 +101,11 @@ static bool enter_landlock(const DiskSandbox *sandbox, GError **error)
     if (stat(sandbox->source, &st) < 0 || S_ISREG(st.st_mode))
         allow_folder_of(ruleset, sandbox->source, rights, handled);
     allow(ruleset, sandbox->source, rights, handled); // also where it is a link
+    if (sandbox->store) {
+        g_autofree char *path = g_canonicalize_filename(sandbox->store, NULL);
+        g_autofree char *folder = g_path_get_dirname(path);
+        allow_folder_of(ruleset, folder, READ, handled);
+    }
     if (sandbox->target)
         allow_folder_of(ruleset, sandbox->target, CREATE, handled);
     allow(ruleset, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE, handled); // new identities

@@ -10,6 +10,7 @@ typedef struct {
     const char *source; // the image; what it stands on is in its folder
     bool writes;        // the image is changed
     const char *target; // of a new image, or NULL
+    const char *store;  // a snapshot store that may stand on those of folders beside its own; NULL
 } DiskSandbox;
 
 // For this process, for good, before any image is opened. False and error where the kernel refuses.

@@ -1,16 +1,300 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // disk: images are opened by lodge-engine only, which knows the commands and their options
-// (engine/disk-jobs.c).
+// (engine/disk-jobs.c). import and export are between an image and a machine: what concerns the
+// machine is done here, the copying by an engine that ends with it.
 #include "app/cli/commands.h"
+
+#include "app/client/engine-launcher.h"
+#include "app/client/snapshots-client.h"
+#include "app/client/vm-client.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DISKS_MAX 8
+
+typedef struct {
+    char *folder, *store;
+    Config *config;
+    unsigned number; // of the disk
+    char *volume;
+} Target;
+
+static void target_clear(Target *target)
+{
+    g_free(target->folder);
+    g_free(target->store);
+    g_free(target->volume);
+    g_clear_pointer(&target->config, config_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Target, target_clear)
+
+static bool target_open(Target *target, const char *machine, GError **error)
+{
+    target->folder = vm_folder_find(machine, error);
+    target->config = target->folder ? vm_client_config(target->folder, error) : NULL;
+    if (target->config)
+        target->store = g_build_filename(target->folder, VM_STORE_FILE, NULL);
+    return target->config != NULL;
+}
+
+static bool parse_number(const char *text, unsigned *ret_number, GError **error)
+{
+    const char *digit = g_str_has_prefix(text, "disk") ? text + 4 : "";
+    if (*digit >= '0' && *digit < '0' + DISKS_MAX && !digit[1]) {
+        *ret_number = (unsigned)(*digit - '0');
+        return true;
+    }
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "--disk %s must be one of disk0 to disk%d", text, DISKS_MAX - 1);
+    return false;
+}
+
+static void add(GPtrArray *arguments, ...) G_GNUC_NULL_TERMINATED;
+
+static void add(GPtrArray *arguments, ...)
+{
+    va_list args;
+    va_start(args, arguments);
+    for (const char *argument; (argument = va_arg(args, const char *));)
+        g_ptr_array_add(arguments, (char *)argument);
+    va_end(args);
+}
+
+static void pass_on(GPtrArray *arguments, const CliCall *call, const char *option)
+{
+    const char *value = cli_value(call, option);
+    if (cli_has(call, option))
+        add(arguments, option, value, NULL);
+}
+
+// Runs the engine's part, which shares the terminal: Ctrl+C ends it, and we tidy up behind it.
+static bool run_engine(GPtrArray *arguments, GError **error)
+{
+    g_autofree char *program = program_find("lodge-engine", error);
+    if (!program)
+        return false;
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    add(argv, program, "--disk", NULL);
+    g_ptr_array_extend(argv, arguments, NULL, NULL);
+    g_ptr_array_add(argv, NULL);
+    g_autoptr(GSubprocessLauncher) launcher =
+        g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDIN_INHERIT);
+    g_subprocess_launcher_setenv(launcher, "LODGE_PROGRAM_NAME", "lodgectl", TRUE);
+    void (*interrupt)(int) = signal(SIGINT, SIG_IGN);
+    void (*terminate)(int) = signal(SIGTERM, SIG_IGN);
+    g_autoptr(GSubprocess) process =
+        g_subprocess_launcher_spawnv(launcher, (const char *const *)argv->pdata, error);
+    bool done = process && g_subprocess_wait(process, NULL, error) &&
+                g_subprocess_get_successful(process);
+    signal(SIGINT, interrupt);
+    signal(SIGTERM, terminate);
+    return done; // where it was started, it has said what went wrong
+}
+
+static int fail(GError *error)
+{
+    if (!error)
+        return CLI_FAILED;
+    vm_client_strip_error(error);
+    return cli_fail(error);
+}
+
+// ---- export ----
+
+// The snapshot that is exported: protected, so that nobody frees it meanwhile.
+typedef struct {
+    guint64 id;
+    bool made, protected_now;
+} Pinned;
+
+static bool find_node(LodgeSnapshots1 *proxy, const char *text, Pinned *ret_pinned, GError **error)
+{
+    g_autoptr(GVariant) variant = NULL;
+    if (!lodge_snapshots1_call_list_sync(proxy, &variant, NULL, error))
+        return false;
+    g_autoptr(GPtrArray) nodes = snapshots_nodes_from_variant(variant);
+    const SnapshotNode *node = snapshots_find(nodes, text, error);
+    if (!node)
+        return false;
+    *ret_pinned = (Pinned){ node->id, false, !node->is_protected };
+    return true;
+}
+
+static bool pin(const Target *target, const char *node, Pinned *ret_pinned, GError **error)
+{
+    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
+    if (!proxy)
+        return false;
+    if (node) {
+        if (!find_node(proxy, node, ret_pinned, error))
+            return false;
+    } else {
+        *ret_pinned = (Pinned){ 0, true, true };
+        if (!lodge_snapshots1_call_take_sync(proxy, "For an export", "", &ret_pinned->id, NULL,
+                                             error))
+            return false;
+    }
+    return !ret_pinned->protected_now ||
+           lodge_snapshots1_call_set_protected_sync(proxy, ret_pinned->id, TRUE, NULL, error);
+}
+
+// The service may have ended since: it is another connection.
+static bool unpin(const Target *target, const Pinned *pinned, GError **error)
+{
+    if (!pinned->protected_now)
+        return true;
+    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
+    return proxy &&
+           lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, FALSE, NULL, error) &&
+           (!pinned->made ||
+            (lodge_snapshots1_call_delete_sync(proxy, pinned->id, NULL, error) &&
+             lodge_snapshots1_call_purge_sync(proxy, pinned->id, NULL, error)));
+}
+
+static bool choose_exported(Target *target, const char *disk, GError **error)
+{
+    if (disk && !parse_number(disk, &target->number, error))
+        return false;
+    const char *path = config_string_at(target->config, "disk", target->number, "path");
+    if (strcmp(path, VM_STORE_FILE) != 0) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                    *path ? "disk%u is the image %s already; lodgectl disk convert copies it"
+                          : "the machine has no disk%u%s; lodgectl show lists its disks",
+                    target->number, path);
+        return false;
+    }
+    const char *volume = config_string_at(target->config, "disk", target->number, "volume");
+    target->volume = *volume ? g_strdup(volume) : g_strdup_printf("disk%u", target->number);
+    return true;
+}
+
+static int run_export(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Target) target = { 0 };
+    Pinned pinned = { 0 };
+    if (!target_open(&target, cli_argument(call, 0), &error) ||
+        !choose_exported(&target, cli_value(call, "--disk"), &error) ||
+        !pin(&target, cli_value(call, "--node"), &pinned, &error))
+        return fail(error);
+    g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, pinned.id);
+    g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+    add(arguments, "export-volume", NULL);
+    pass_on(arguments, call, "--format");
+    pass_on(arguments, call, "--compress");
+    pass_on(arguments, call, "--json");
+    add(arguments, "--", target.store, target.volume, id, cli_argument(call, 1), NULL);
+    bool done = run_engine(arguments, &error);
+    bool tidy = unpin(&target, &pinned, error ? NULL : &error);
+    return done && tidy ? CLI_OK : fail(error);
+}
+
+static const CliOption export_options[] = {
+    { "--disk", "DISK", "which disk: disk0 (default) to disk7" },
+    { "--node", "NODE", "as it was in that snapshot (default: as it is now)" },
+    { "--format", "NAME", "qcow2, raw, vmdk, vdi or vhd (default: what FILE ends in)" },
+    { "--compress", "NAME", "qcow2: zlib or zstd" },
+    { "--json", NULL, "say as JSON what was made" },
+};
+
+static const CliCommand command_export = {
+    .name = "disk export",
+    .arguments = "MACHINE FILE",
+    .summary = "Copies a machine's disk into a new image.",
+    .options = export_options,
+    .option_count = G_N_ELEMENTS(export_options),
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run_export,
+};
+
+// ---- import ----
+
+static bool choose_imported(Target *target, const char *disk, GError **error)
+{
+    if (disk && !parse_number(disk, &target->number, error))
+        return false;
+    unsigned end = disk ? target->number + 1 : DISKS_MAX;
+    while (target->number < end &&
+           *config_string_at(target->config, "disk", target->number, "path"))
+        target->number++;
+    if (target->number < end) {
+        target->volume = g_strdup_printf("disk%u", target->number);
+        return true;
+    }
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS,
+                "the machine has %s already; take one out first (lodgectl set MACHINE diskN.path=)",
+                disk ? disk : "eight disks");
+    return false;
+}
+
+static bool check_off(const Target *target, const char *machine, GError **error)
+{
+    g_autofree char *state = vm_client_state_in(target->folder, target->config);
+    if (strcmp(state, "off") == 0)
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                "the machine %s is %s; a disk can be put in while it is off", machine, state);
+    return false;
+}
+
+static bool put_in(Target *target, GError **error)
+{
+    g_autofree char *key = g_strdup_printf("disk%u.path", target->number);
+    g_autofree char *path = g_build_filename(target->folder, VM_CONFIG_FILE, NULL);
+    return config_set(target->config, key, VM_STORE_FILE, error) &&
+           config_check(target->config, error) && config_save(target->config, path, error);
+}
+
+static int run_import(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Target) target = { 0 };
+    const char *machine = cli_argument(call, 0);
+    if (!target_open(&target, machine, &error) || !check_off(&target, machine, &error) ||
+        !choose_imported(&target, cli_value(call, "--disk"), &error))
+        return fail(error);
+    g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+    add(arguments, "import-volume", NULL);
+    pass_on(arguments, call, "--from");
+    pass_on(arguments, call, "--json");
+    add(arguments, "--", cli_argument(call, 1), target.store, target.volume, NULL);
+    if (!run_engine(arguments, &error) || !put_in(&target, &error))
+        return fail(error);
+    return CLI_OK;
+}
+
+static const CliOption import_options[] = {
+    { "--disk", "DISK", "which disk it becomes: disk0 to disk7 (default: the first free)" },
+    { "--from", "NAME", "the image's format, where its name and first bytes may not tell" },
+    { "--json", NULL, "say as JSON what was made" },
+};
+
+static const CliCommand command_import = {
+    .name = "disk import",
+    .arguments = "MACHINE FILE",
+    .summary = "Copies an image into a machine's snapshot store, as a disk.",
+    .options = import_options,
+    .option_count = G_N_ELEMENTS(import_options),
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run_import,
+};
 
 static int run_disk(int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[0], "export") == 0)
+        return cli_command_run(&command_export, argc - 1, argv + 1);
+    if (argc > 0 && strcmp(argv[0], "import") == 0)
+        return cli_command_run(&command_import, argc - 1, argv + 1);
     return become_engine("--disk", argc, argv);
 }
 
 const CliCommand command_disk = {
     .name = "disk",
     .arguments = "COMMAND FILE...",
-    .summary = "Says what disk images are; checks, converts and resizes them.",
+    .summary = "Says what disk images are; checks, converts, resizes, imports and exports them.",
     .run_raw = run_disk,
 };

@@ -245,15 +245,28 @@ StoreVolumeRecord *store_volume_record_add(Store *store, const char *name, Store
     return volume;
 }
 
+static bool check_name(const char *name, GError **error)
+{
+    if (name_is_valid(name))
+        return true;
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "'%s' cannot be a volume's name: use 1 to %u of a-z 0-9 . _ -", name,
+                STORE_MAX_VOLUME_NAME);
+    return false;
+}
+
+static bool set_exists(GError **error, const char *name)
+{
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS,
+                "volume '%s' exists already: choose another name", name);
+    return false;
+}
+
 static bool check_new(Store *store, const char *name, StoreVolumeKind kind, uint64_t size,
                       const StoreBase *base, GError **error)
 {
-    if (!name_is_valid(name)) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "'%s' cannot be a volume's name: use 1 to %u of a-z 0-9 . _ -", name,
-                    STORE_MAX_VOLUME_NAME);
+    if (!check_name(name, error))
         return false;
-    }
     if (base && (!base->path || !*base->path || strlen(base->path) >= PATH_FIELD)) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                     "the base of volume '%s' needs a path of 1 to %u bytes", name, PATH_FIELD - 1);
@@ -272,11 +285,8 @@ bool store_volume_add(Store *store, const char *name, StoreVolumeKind kind, uint
         return false;
     g_mutex_lock(&store->mutex);
     bool ok = store_can_write(store, error);
-    if (ok && store_slot_named(store, store->current, name)) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS,
-                    "volume '%s' exists already: choose another name", name);
-        ok = false;
-    }
+    if (ok && store_slot_named(store, store->current, name))
+        ok = set_exists(error, name);
     if (ok && store->current->slot_count == STORE_MAX_VOLUMES) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE,
                     "a store holds at most %u volumes: remove one", STORE_MAX_VOLUMES);
@@ -329,6 +339,35 @@ bool store_volume_remove(Store *store, const char *name, GError **error)
         return false;
     result = store_finish_change(store, result);
     return result == 0 || store_set_errno(error, store, "could not remove a volume", result);
+}
+
+bool store_volume_rename(Store *store, const char *name, const char *new_name, GError **error)
+{
+    int result = 0;
+    if (!check_name(new_name, error))
+        return false;
+    g_mutex_lock(&store->mutex);
+    bool ok = store_can_write(store, error);
+    StoreSlot *slot = ok ? store_slot_named(store, store->current, name) : NULL;
+    if (ok && !slot) {
+        ok = set_missing(error, name);
+    } else if (ok && store_slot_named(store, store->current, new_name)) {
+        ok = set_exists(error, new_name);
+    } else if (ok) {
+        StoreVolumeRecord *volume = store_volume_by_id(store, slot->volume);
+        g_autofree char *old = g_steal_pointer(&volume->name);
+        volume->name = g_strdup(new_name);
+        result = store_volume_save(store, volume);
+        if (result < 0) {
+            g_free(volume->name);
+            volume->name = g_steal_pointer(&old);
+        }
+    }
+    g_mutex_unlock(&store->mutex);
+    if (!ok)
+        return false;
+    result = store_finish_change(store, result);
+    return result == 0 || store_set_errno(error, store, "could not rename a volume", result);
 }
 
 static void free_listed(gpointer data)

@@ -114,6 +114,8 @@ bool store_volume_add(Store *store, const char *name, StoreVolumeKind kind, uint
                       const StoreBase *base, GError **error);
 // Removes it from current; nodes keep theirs.
 bool store_volume_remove(Store *store, const char *name, GError **error);
+// Another name, in every node that has it. The new one must not be taken in current.
+bool store_volume_rename(Store *store, const char *name, const char *new_name, GError **error);
 // Every volume that the store knows. Elements StoreVolume, freed with the array.
 GPtrArray *store_volume_list(Store *store);
 // Grows or shrinks current's (or, for STATE, a pending node's) volume; shrinking drops what is

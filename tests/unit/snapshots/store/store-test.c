@@ -342,6 +342,22 @@ static void test_resize(Fixture *f, gconstpointer data)
     check(f->store);
 }
 
+static void test_volume_rename(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    write_at(f->store, "disk0", 0, 7, MIB);
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_volume_add(f->store, "other", STORE_DISK, MIB, NULL, &error));
+    g_assert_false(store_volume_rename(f->store, "other", "disk0", NULL));
+    g_assert_false(store_volume_rename(f->store, "none", "new", NULL));
+    g_assert_false(store_volume_rename(f->store, "other", "A name", NULL));
+    g_assert_true(store_volume_rename(f->store, "disk0", "disk7", &error));
+    reopen(f);
+    expect_at(f->store, STORE_CURRENT, "disk7", 0, 7, MIB);
+    expect_at(f->store, one, "disk7", 0, 7, MIB);
+    check(f->store);
+}
+
 static void test_linked_clone(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -743,6 +759,7 @@ int main(int argc, char **argv)
     TEST("sizes", test_sizes);
     TEST("diff", test_diff);
     TEST("resize", test_resize);
+    TEST("volume-rename", test_volume_rename);
     TEST("linked-clone", test_linked_clone);
     TEST("full-clone", test_full_clone);
     TEST("clone-cancelled", test_clone_cancelled);
