@@ -6,6 +6,9 @@
 #include <gio/gio.h>
 #include <string.h>
 
+// For a machine that stands still because the host's disk is full: what saves its devices.
+#define STORE_RESERVE_BYTES (16u << 20)
+
 static bool open_store(Machine *machine, const char *path, GError **error)
 {
     if (machine->store) {
@@ -16,7 +19,7 @@ static bool open_store(Machine *machine, const char *path, GError **error)
                     machine->store_path, path);
         return false;
     }
-    StoreOpen options = { .path = path };
+    StoreOpen options = { .path = path, .reserve = STORE_RESERVE_BYTES };
     machine->store = store_open(&options, error);
     g_free(machine->store_path);
     machine->store_path = g_strdup(path);

@@ -20,34 +20,56 @@ static void give_back(Store *store, GArray *placements)
     }
 }
 
-// Room for the bytes, and the bytes in it. Without the mutex.
+// The bytes that are [p->vblock, p->vblock + p->count).
+static int write_placed(Store *store, const StorePlacement *p, const uint8_t *bytes, size_t size)
+{
+    size_t at = p->vblock << STORE_BLOCK_BITS;
+    size_t length = MIN(size - at, p->count << STORE_BLOCK_BITS);
+    size_t whole = length & ~(size_t)(STORE_BLOCK - 1);
+    uint64_t to = p->phys << STORE_BLOCK_BITS;
+    int result = whole ? store->io.ops->write(store->io.io, to, bytes + at, whole) : 0;
+    if (result == 0 && whole < length) {
+        uint8_t last[STORE_BLOCK] = { 0 };
+        memcpy(last, bytes + at + whole, length - whole);
+        result = store->io.ops->write(store->io.io, to + whole, last, sizeof last);
+    }
+    return result;
+}
+
+// Room for the bytes, and the bytes in it, out of the reserve where there is no other. Without the
+// mutex.
 static int write_bytes(Store *store, uint32_t volume, GBytes *data, GArray *placements)
 {
     size_t size;
     const uint8_t *bytes = g_bytes_get_data(data, &size);
     uint64_t blocks = (size + STORE_BLOCK - 1) >> STORE_BLOCK_BITS, done = 0;
+    bool from_reserve = false;
     while (done < blocks) {
         StorePlacement p = { .vblock = done };
         g_mutex_lock(&store->mutex);
-        int result = store_space_new_data(store, volume, done, blocks - done, 0, false, &p.phys,
-                                          &p.count);
+        int result = from_reserve ? store_reserve_take(store, blocks - done, &p.phys, &p.count)
+                                  : store_space_new_data(store, volume, done, blocks - done, 0,
+                                                         false, &p.phys, &p.count);
         g_mutex_unlock(&store->mutex);
-        if (result < 0)
-            return result;
-        g_array_append_val(placements, p);
-        size_t at = done << STORE_BLOCK_BITS, length = MIN(size - at, p.count << STORE_BLOCK_BITS);
-        size_t whole = length & ~(size_t)(STORE_BLOCK - 1);
-        uint64_t to = p.phys << STORE_BLOCK_BITS;
-        if (whole)
-            result = store->io.ops->write(store->io.io, to, bytes + at, whole);
-        if (result == 0 && whole < length) {
-            uint8_t last[STORE_BLOCK] = { 0 };
-            memcpy(last, bytes + at + whole, length - whole);
-            result = store->io.ops->write(store->io.io, to + whole, last, sizeof last);
+        if (result == 0) {
+            g_array_append_val(placements, p);
+            result = write_placed(store, &p, bytes, size);
         }
-        if (result < 0)
+        if (result == 0) {
+            done += p.count;
+            continue;
+        }
+        g_mutex_lock(&store->mutex);
+        bool again = result == -ENOSPC && !from_reserve && store_reserve_is_for(store, volume);
+        if (again && p.count) {
+            store_space_give_back(store, p.phys, p.count);
+            g_array_set_size(placements, placements->len - 1);
+        }
+        store->full |= again;
+        g_mutex_unlock(&store->mutex);
+        if (!again)
             return result;
-        done += p.count;
+        from_reserve = true;
     }
     return 0;
 }

@@ -168,6 +168,11 @@ int store_commit_now(Store *store, bool sync)
     if (result == 0)
         result = dirty ? write_out(store) : sync ? sync_file(store) : 0;
     store_space_release(store);
+    if (result == 0 && store->options.reserve) {
+        g_mutex_lock(&store->mutex);
+        store_reserve_fill(store);
+        g_mutex_unlock(&store->mutex);
+    }
     g_mutex_unlock(&store->commit_lock);
     return result;
 }

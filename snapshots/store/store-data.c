@@ -82,7 +82,7 @@ void store_request_finish(StoreRequest *s, int result)
         device->done(request, result);
 }
 
-void store_request_defer(StoreRequest *s)
+void store_request_reset(StoreRequest *s)
 {
     if (end_counting(s))
         g_cond_broadcast(&s->device->store->changed);
@@ -91,6 +91,11 @@ void store_request_defer(StoreRequest *s)
     store_request_drop_parts(s);
     s->next_step = NULL;
     s->result = 0;
+}
+
+void store_request_defer(StoreRequest *s)
+{
+    store_request_reset(s);
     g_queue_push_tail_link(&s->device->store->waiting, &s->link);
 }
 

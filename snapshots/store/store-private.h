@@ -189,6 +189,7 @@ struct Store {
     GHashTable *records;  // &id -> StoreRecord, all but current
     GPtrArray *order;     // the same by id
     GPtrArray *volume_records; // StoreVolumeRecord
+    GArray *reserve; // store-reserve.c; or NULL
     StorePurge purge;
     StoreNodeId purge_node; // as read from the root record
     uint64_t tree_version; // changes with what sizes depend on
@@ -288,10 +289,21 @@ bool store_space_is_meta(const Store *store, uint64_t phys);
 int store_space_store(Store *store);
 // Gives out again what durable transactions freed. Called without the mutex.
 void store_space_release(Store *store);
+// A run of whole free clusters that the file system has set aside; busy. 0 or -errno.
+int store_space_promise(Store *store, uint64_t blocks, uint64_t *ret_phys);
 void store_space_touch_first(Store *store); // a new store's fixed places are to be written
 // For checks and sizes.
 bool store_space_used(const Store *store, uint64_t phys);
 void store_space_set_used(Store *store, uint64_t phys, bool used);
+
+// --- store-reserve.c ---
+void store_reserve_fill(Store *store); // what is missing of it, as far as there is room
+void store_reserve_drop(Store *store); // given back to the file system
+uint64_t store_reserve_left(const Store *store); // blocks
+// Whether there is some left, and the volume may have it.
+bool store_reserve_is_for(Store *store, uint32_t volume);
+// A run of up to `want` blocks, busy. 0 or -ENOSPC.
+int store_reserve_take(Store *store, uint64_t want, uint64_t *ret_phys, uint64_t *ret_count);
 
 // --- store-super.c ---
 bool store_super_read(Store *store, GError **error);
@@ -393,6 +405,7 @@ typedef struct StoreRequest {
     uint64_t txn;   // it began in
     bool may_block; // on the worker: maps may be read from the file
     bool counted, counted_write;
+    bool from_reserve; // its new places are to be there
     int result;
     unsigned pending;
     void (*next_step)(struct StoreRequest *s);
@@ -422,6 +435,7 @@ int store_data_sync(StoreDevice *device, BlockOperation operation, uint64_t offs
 void store_request_free(StoreRequest *s);
 void store_request_finish(StoreRequest *s, int result); // tells the device
 void store_request_begin(StoreRequest *s, bool write);  // with the mutex
+void store_request_reset(StoreRequest *s);              // with the mutex: as before its begin
 void store_request_defer(StoreRequest *s);              // with the mutex: tried again later
 void store_request_to_worker(StoreRequest *s);          // maps must be read first
 // A transfer of [start, start + length) of the volume: from or to the file at `file_offset`, or a

@@ -319,6 +319,21 @@ static bool find_clusters(StoreSpace *space, unsigned want, uint64_t *ret_cluste
     return true;
 }
 
+int store_space_promise(Store *store, uint64_t blocks, uint64_t *ret_phys)
+{
+    uint64_t cluster;
+    if (!find_clusters(&store->space, (unsigned)(blocks / STORE_CLUSTER_BLOCKS), &cluster))
+        return -ENOSPC;
+    uint64_t phys = cluster * STORE_CLUSTER_BLOCKS;
+    int result = store->io.ops->allocate(store->io.io, phys << STORE_BLOCK_BITS,
+                                         blocks << STORE_BLOCK_BITS);
+    if (result < 0)
+        return result;
+    set_busy(&store->space, phys, blocks, true);
+    *ret_phys = phys;
+    return 0;
+}
+
 // --- Metadata ---
 
 static int claim_meta(Store *store)

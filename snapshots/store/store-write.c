@@ -242,12 +242,19 @@ static bool room_is_coming(Store *store)
     return false;
 }
 
-// The end of a write, with the mutex: true where it goes back to the queue.
-static bool is_put_off(StoreRequest *s, int result)
+// The end of a write, with the mutex: true where it is not to be finished. *ret_again: it is to be
+// written out of the reserve now; else it is back in the queue.
+static bool is_put_off(StoreRequest *s, int result, bool *ret_again)
 {
     Store *store = s->device->store;
+    *ret_again = false;
     if (result != -ENOSPC)
         return false;
+    if (!s->from_reserve && store_reserve_is_for(store, s->device->volume)) {
+        s->from_reserve = *ret_again = true;
+        store_request_reset(s);
+        return true;
+    }
     if (room_is_coming(store)) {
         store_request_defer(s);
         store_worker_wake(store);
@@ -274,10 +281,10 @@ static void write_done(StoreRequest *s)
     g_mutex_lock(&store->mutex);
     int result = settle_placements(s, s->result);
     bool had_placements = s->placements && s->placements->len;
-    if (result == 0 && had_placements)
+    if (result == 0 && had_placements && !s->from_reserve)
         store->full = false;
-    bool retry = had_placements && store->waiting.length && !store->hold;
-    bool put_off = is_put_off(s, result);
+    bool again, retry = had_placements && store->waiting.length && !store->hold;
+    bool put_off = is_put_off(s, result, &again);
     store_cache_trim(store);
     bool commit = store->worker && !store->commit_queued &&
                   store->cache.dirty.length > STORE_DIRTY_LIMIT;
@@ -287,6 +294,8 @@ static void write_done(StoreRequest *s)
         store_request_finish(s, result);
     if (commit)
         store_worker_push(store, commit_soon, NULL);
+    if (again)
+        store_write(s);
     if (retry)
         store_retry_waiting(store);
 }
@@ -350,8 +359,10 @@ static int place_run(Plan *p, uint64_t vblock, uint64_t count)
                      entry_kind(above) != ENTRY_DATA &&
                      p->slot->size >= STORE_LEAF_ENTRIES * (uint64_t)STORE_BLOCK;
         uint64_t want = MIN(count, STORE_LEAF_ENTRIES - store_index(vblock, 0));
-        result = store_space_new_data(store, s->device->volume, vblock, want, hint, fresh, &phys,
-                                      &got);
+        result = s->from_reserve
+                     ? store_reserve_take(store, want, &phys, &got)
+                     : store_space_new_data(store, s->device->volume, vblock, want, hint, fresh,
+                                            &phys, &got);
         if (result < 0)
             return result;
         add_placement(s, vblock, phys, got);
@@ -495,8 +506,9 @@ static int plan_write(StoreRequest *s)
         return result;
     s->step = plan_ends(&p) ? 1 : 0;
     result = plan_blocks(&p);
+    unsigned kept = s->from_reserve ? STORE_RESERVE / 2 : STORE_RESERVE;
     if (result == 0 && s->placements && s->placements->len)
-        result = store_space_ensure(store, STORE_RESERVE + 2 * store->space.dirty_groups +
+        result = store_space_ensure(store, kept + 2 * store->space.dirty_groups +
                                                STORE_MAX_HEIGHT * waiting_to_publish(store));
     if (result < 0)
         settle_placements(s, result);
@@ -509,11 +521,11 @@ void store_write(StoreRequest *s)
     g_mutex_lock(&store->mutex);
     drop_plan(s);
     int result = plan_write(s);
-    bool waits = result == -EBUSY;
+    bool waits = result == -EBUSY, again = false;
     if (result == 0)
         store_request_begin(s, true);
     else if (!waits)
-        waits = is_put_off(s, result);
+        waits = is_put_off(s, result, &again);
     g_mutex_unlock(&store->mutex);
     if (result == 0)
         store_request_go(s, 0, s->step ? merge_and_write : write_done);
@@ -521,6 +533,8 @@ void store_write(StoreRequest *s)
         store_request_to_worker(s);
     else if (!waits)
         store_request_finish(s, result);
+    if (again)
+        store_write(s);
 }
 
 // --- Discards ---

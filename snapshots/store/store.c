@@ -77,6 +77,8 @@ static Store *new_store(StoreIo io, const StoreOpen *options)
 static void free_store(Store *store)
 {
     store_commit_give_up(store);
+    if (store->reserve)
+        g_array_unref(store->reserve);
     g_ptr_array_unref(store->devices);
     g_hash_table_unref(store->allocating);
     g_ptr_array_unref(store->volume_records);
@@ -233,6 +235,7 @@ Store *store_open_io(StoreIo io, const StoreOpen *options, GError **error)
         free_store(store);
         return NULL;
     }
+    store_reserve_fill(store);
     if (io.threaded && !store->read_only)
         store_worker_start(store);
     return store;
@@ -274,8 +277,13 @@ void store_close(Store *store)
     if (store->pending)
         store_take_abort(store, store->pending->id);
     store_worker_stop(store);
-    if (!store->read_only)
+    if (!store->read_only) {
+        g_mutex_lock(&store->mutex);
+        store->closing = true;
+        store_reserve_drop(store);
+        g_mutex_unlock(&store->mutex);
         store_commit_now(store, false);
+    }
     free_store(store);
 }
 
@@ -322,6 +330,7 @@ void store_info(Store *store, StoreInfo *ret_info)
     info.metadata_bytes = store->space.meta_used * STORE_BLOCK;
     info.commits = store->durable;
     info.full = store->full;
+    info.reserve_bytes = store_reserve_left(store) * STORE_BLOCK;
     for (unsigned i = 0; i < store->order->len; i++) {
         const StoreRecord *record = store->order->pdata[i];
         info.freeing_nodes += (record->flags & NODE_PURGING) != 0;

@@ -90,6 +90,9 @@ typedef struct {
     BlockDevice *(*open_base)(const StoreBase *base, const char *path, void *opaque,
                               GError **error);
     void *opaque;
+    // Bytes that disks leave to the other volumes when there is no more room, so that a machine
+    // that stands still for want of it can be saved; held while the store is open for writing.
+    uint64_t reserve;
     unsigned depth; // stores that stand on this one in a chain of linked clones; 0
 } StoreOpen;
 
@@ -137,6 +140,10 @@ bool store_blob_put(Store *store, StoreNodeId node, const char *name, GBytes *da
 GBytes *store_blob_get(Store *store, StoreNodeId node, const char *name, GError **error);
 
 bool store_commit(Store *store, GError **error);
+
+// Gives the reserve (StoreOpen.reserve) back to the file system, for good: something else that
+// saves the machine needs the room.
+void store_reserve_release(Store *store);
 
 typedef struct {
     const char *name; // 1 .. STORE_MAX_NAME bytes of UTF-8
@@ -207,6 +214,7 @@ typedef struct {
     uint64_t freeing_nodes;  // nodes whose space is being freed
     uint64_t commits;
     bool full;               // writes are refused for want of room
+    uint64_t reserve_bytes;  // what is left of StoreOpen.reserve
 } StoreInfo;
 void store_info(Store *store, StoreInfo *ret_info);
 

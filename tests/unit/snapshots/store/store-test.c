@@ -697,6 +697,54 @@ static void test_full_within_limit(Fixture *f)
     check(f->store);
 }
 
+// What saves a machine is written when its disks find no room any more; what that took is set aside
+// again when there is.
+static void test_reserve_within_limit(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    StoreOpen options = { .path = f->path, .reserve = 6 * MIB };
+    StoreInfo info;
+    int result;
+    store_close(f->store);
+    f->store = store_open(&options, &error);
+    store_info(f->store, &info);
+    g_assert_cmpuint(info.reserve_bytes, ==, 6 * MIB);
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, &error);
+    memset(f->buffer, 3, sizeof f->buffer);
+    g_assert_cmpuint(fill_up(disk, f->buffer, 0, &result), <, 18);
+    g_assert_cmpint(result, ==, -ENOSPC);
+    g_autoptr(GBytes) state = g_bytes_new_take(g_strnfill(3 * MIB - 100, 's'), 3 * MIB - 100);
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "device-state", state, &error));
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    BlockDevice *memory = store_volume_open(f->store, STORE_CURRENT, "memory", NULL, &error);
+    g_assert_cmpuint(fill_up(memory, f->buffer, 0, &result), >=, 2); // of 6 less 3 MiB
+    g_assert_cmpint(result, ==, -ENOSPC);
+    g_assert_cmpint(block_flush_sync(memory), ==, 0);
+    block_close(memory);
+    g_assert_cmpint(block_write_sync(disk, 63 * MIB, f->buffer, 65536), ==, -ENOSPC);
+    StoreNodeId saved = take(f->store, "Saved");
+    block_close(disk);
+    store_close(f->store);
+    f->store = store_open(&options, &error);
+    g_autoptr(GBytes) again = store_blob_get(f->store, saved, "device-state", &error);
+    g_assert_true(again && g_bytes_equal(again, state));
+    expect_at(f->store, saved, "memory", 0, 3, 2 * MIB);
+    StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume, true };
+    g_assert_true(store_delete(f->store, saved, &error));
+    g_assert_true(store_purge(f->store, saved, &error));
+    g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, 0, NULL, 64 * MIB), ==, 0);
+    g_assert_true(store_purge_wait(f->store, NULL, &error));
+    g_assert_true(store_commit(f->store, &error)); // its room is given out again behind it
+    write_at(f->store, "disk0", 0, 1, 65536);
+    g_assert_true(store_commit(f->store, &error));
+    store_info(f->store, &info);
+    g_assert_cmpuint(info.reserve_bytes, ==, 6 * MIB);
+    store_reserve_release(f->store);
+    store_info(f->store, &info);
+    g_assert_cmpuint(info.reserve_bytes, ==, 0);
+    check(f->store);
+}
+
 static bool write_map(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -717,8 +765,9 @@ static bool mount_small(const char *folder)
            mount("small", folder, "tmpfs", 0, "size=24m") == 0;
 }
 
-static void test_full(void)
+static void test_full(gconstpointer data)
 {
+    void (*test)(Fixture *f) = data;
     Fixture f = { 0 };
     if (!g_test_subprocess()) {
         g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
@@ -735,7 +784,7 @@ static void test_full(void)
     g_assert_true(store_create(f.path, NULL));
     f.store = open_store(f.path);
     g_assert_true(store_volume_add(f.store, "disk0", STORE_DISK, 64 * MIB, NULL, NULL));
-    test_full_within_limit(&f);
+    test(&f);
     store_close(f.store);
     umount2(folder, MNT_DETACH);
     g_rmdir(folder);
@@ -771,6 +820,7 @@ int main(int argc, char **argv)
     TEST("refusals", test_refusals);
     TEST("repair", test_repair);
     TEST("damaged-map", test_damaged_map);
-    g_test_add_func("/store/full", test_full);
+    g_test_add_data_func("/store/full", test_full_within_limit, test_full);
+    g_test_add_data_func("/store/reserve", test_reserve_within_limit, test_full);
     return g_test_run();
 }
