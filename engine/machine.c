@@ -421,6 +421,11 @@ void machine_stats(Machine *machine, VcpuStats *ret_stats)
     vcpu_set_stats(machine->vcpus, ret_stats);
 }
 
+bool machine_sample(Machine *machine, unsigned cpu, VcpuSample *ret_sample)
+{
+    return vcpu_set_sample(machine->vcpus, cpu, ret_sample);
+}
+
 GMutex *machine_mutex(Machine *machine)
 {
     return bus_mutex(machine->bus);

@@ -86,6 +86,10 @@ const Config *machine_config(const Machine *machine);
 // Counters of all vCPUs, approximate while they run.
 void machine_stats(Machine *machine, VcpuStats *ret_stats);
 
+// Where a CPU was lately (vcpu_set_sample). False where what executes the guest cannot tell, or
+// there is no such CPU.
+bool machine_sample(Machine *machine, unsigned cpu, VcpuSample *ret_sample);
+
 GMutex *machine_mutex(Machine *machine);
 InputRouter *machine_input(Machine *machine); // used with the lock held
 

@@ -13,6 +13,7 @@ extern const CliCommand command_console;
 extern const CliCommand command_run, command_doctor;
 extern const CliCommand command_snapshot, command_clone;
 extern const CliCommand command_disk;
+extern const CliCommand command_trace;
 
 // Replaces this process by lodge-engine in that mode, with the arguments. Returns only where it
 // could not be started: an exit status.

@@ -8,6 +8,7 @@
 #include "engine/base/write-all.h"
 #include "engine/char-stream.h"
 #include "engine/dbus/errors.h"
+#include "engine/dbus/vm-trace.h"
 #include "engine/key-feeder.h"
 #include "engine/run-stats.h"
 
@@ -29,6 +30,7 @@ struct VmObject {
     LodgeVm1 *skeleton;
     Lifecycle *lifecycle;
     KeyFeeder *feeder;
+    VmTrace *trace;
     GPtrArray *serial_clients; // of SerialClient
     gint64 start;              // us
 };
@@ -271,6 +273,15 @@ static gboolean handle_stats(LodgeVm1 *skeleton, GDBusMethodInvocation *invocati
     return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
+static gboolean handle_trace(LodgeVm1 *skeleton, GDBusMethodInvocation *invocation,
+                             guint milliseconds, VmObject *object)
+{
+    GError *error = NULL;
+    if (!vm_trace_start(object->trace, skeleton, invocation, milliseconds, &error))
+        return answer(object, invocation, false, error);
+    return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
 static gboolean handle_show(LodgeVm1 *skeleton, GDBusMethodInvocation *invocation,
                             VmObject *object)
 {
@@ -297,6 +308,7 @@ static void connect_methods(VmObject *object)
         { "handle-open-display", G_CALLBACK(handle_open_display) },
         { "handle-open-serial", G_CALLBACK(handle_open_serial) },
         { "handle-stats", G_CALLBACK(handle_stats) },
+        { "handle-trace", G_CALLBACK(handle_trace) },
         { "handle-show", G_CALLBACK(handle_show) },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(methods); i++)
@@ -331,6 +343,7 @@ VmObject *vm_object_new(GDBusConnection *connection, Lifecycle *lifecycle, const
     object->serial_clients = g_ptr_array_new_with_free_func(serial_client_free);
     object->feeder =
         key_feeder_new(machine_input(machine_of(object)), machine_mutex(machine_of(object)));
+    object->trace = vm_trace_new(machine_of(object));
     set_properties(object, folder, spice_socket);
     connect_methods(object);
     if (!g_dbus_interface_skeleton_export(G_DBUS_INTERFACE_SKELETON(object->skeleton), connection,
@@ -345,6 +358,7 @@ void vm_object_free(VmObject *object)
 {
     if (!object)
         return;
+    vm_trace_free(object->trace);
     g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(object->skeleton));
     g_object_unref(object->skeleton);
     g_ptr_array_unref(object->serial_clients);

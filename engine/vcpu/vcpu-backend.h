@@ -80,6 +80,13 @@ typedef struct {
     VcpuCallOut call_outs[VCPU_CALL_OUTS]; // the most frequent, in no order
 } VcpuStats;
 
+// Where a CPU was when it last looked up from its work.
+typedef struct {
+    uint64_t number;   // of samples that it has made
+    uint64_t address;  // linear, of what it was to run next
+    uint8_t ring, bits; // 0..3; 16, 32 or 64
+} VcpuSample;
+
 typedef struct {
     const char *name; // "interpreter"
     // NULL where the backend can run here, else one sentence for the user; freed by the caller.
@@ -114,6 +121,9 @@ typedef struct {
     void (*kick)(BackendVcpu *vcpu); // run returns KICK soon; remembered where not running
     void (*set_a20)(BackendVm *vm, bool enabled); // NULL: the backend ignores A20
     void (*stats)(BackendVcpu *vcpu, VcpuStats *ret_stats);
+    // Gives the last sample and asks for another one, which the CPU makes at its next poll: where
+    // it enters a unit or block. One reader at a time. NULL: cannot.
+    void (*sample)(BackendVcpu *vcpu, VcpuSample *ret_sample);
     uint64_t (*tsc)(BackendVcpu *vcpu); // the guest's TSC now
     uint64_t (*tsc_hz)(void); // the rate that CPUID must tell; NULL: any, 1 GHz is taken
 } VcpuBackendOps;

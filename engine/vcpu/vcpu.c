@@ -520,6 +520,14 @@ void vcpu_set_a20(VcpuSet *set, bool enabled)
         set->ops->set_a20(set->vm, enabled);
 }
 
+bool vcpu_set_sample(VcpuSet *set, unsigned cpu, VcpuSample *ret_sample)
+{
+    if (!set->ops->sample || cpu >= set->count)
+        return false;
+    set->ops->sample(set->vcpu[cpu].backend, ret_sample);
+    return true;
+}
+
 void vcpu_set_stats(VcpuSet *set, VcpuStats *ret_stats)
 {
     VcpuStats sum = { 0 };

@@ -63,5 +63,9 @@ void vcpu_set_set_pending(VcpuSet *set, unsigned cpu, VcpuPending pending);
 // Address line 20 as the board's gate drives it. Any thread.
 void vcpu_set_a20(VcpuSet *set, bool enabled);
 
+// Where a CPU was when it last looked up, and asks it to look up again (vcpu-backend.h). False
+// where the backend cannot tell, or there is no such CPU. Main thread.
+bool vcpu_set_sample(VcpuSet *set, unsigned cpu, VcpuSample *ret_sample);
+
 // Sum over the CPUs; approximate while they run. Any thread.
 void vcpu_set_stats(VcpuSet *set, VcpuStats *ret_stats);

@@ -202,6 +202,16 @@ static void backend_stats(BackendVcpu *vcpu, VcpuStats *ret_stats)
         bt_translator_stats(cpu, ret_stats);
 }
 
+static void backend_sample(BackendVcpu *vcpu, VcpuSample *ret_sample)
+{
+    BtCpu *cpu = to_cpu(vcpu);
+    ret_sample->number = __atomic_load_n(&cpu->sample.number, __ATOMIC_ACQUIRE);
+    ret_sample->address = __atomic_load_n(&cpu->sample.address, __ATOMIC_RELAXED);
+    ret_sample->ring = __atomic_load_n(&cpu->sample.ring, __ATOMIC_RELAXED);
+    ret_sample->bits = __atomic_load_n(&cpu->sample.bits, __ATOMIC_RELAXED);
+    change_request(cpu, BT_REQUEST_SAMPLE, true);
+}
+
 static uint64_t backend_tsc(BackendVcpu *vcpu)
 {
     return bt_tsc(to_cpu(vcpu));
@@ -221,6 +231,7 @@ static uint64_t backend_tsc(BackendVcpu *vcpu)
     .inject_nmi = backend_inject_nmi,                                                              \
     .kick = backend_kick,                                                                          \
     .set_a20 = backend_set_a20,                                                                    \
+    .sample = backend_sample,                                                                      \
     .stats = backend_stats,                                                                        \
     .tsc = backend_tsc
 

@@ -81,6 +81,7 @@ enum {
     BT_REQUEST_HALT = 1 << 7,   // HLT was executed: cpu->halted is set
     BT_REQUEST_CODE = 1 << 8,   // code was written: no block follows another unchecked
     BT_REQUEST_COUNT = 1 << 9,  // back to the run loop after every block (bt-follow.h)
+    BT_REQUEST_SAMPLE = 1 << 10, // fill `sample`
 };
 
 // cpu->shadow.
@@ -198,6 +199,7 @@ struct BtCpu {
     BtVm *vm;
     const BackendVmConfig *config;
     VcpuStats stats;
+    VcpuSample sample; // written by the CPU after BT_REQUEST_SAMPLE, the number last
     void *block_cache;  // bt-cache.c
     const BtInsn *next;  // builds without tail calls: what to run next
     BtFollow *follow;    // bt-follow.h, or NULL

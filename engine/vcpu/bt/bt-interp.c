@@ -143,6 +143,18 @@ static bool left_by_jump(BtCpu *cpu, BtLeave why)
     ((uint32_t)(BT_REQUEST_INTERRUPT | BT_REQUEST_NMI | BT_REQUEST_STEP | BT_REQUEST_TLB_FLUSH |   \
                 BT_REQUEST_A20 | BT_REQUEST_KICK | BT_REQUEST_COUNT))
 
+static void make_sample(BtCpu *cpu)
+{
+    VcpuSample *s = &cpu->sample;
+    uint64_t address = cpu->rip + cpu->segment[VCPU_CS].base;
+    if (cpu->mode != BT_MODE_LONG)
+        address = (uint32_t)address;
+    __atomic_store_n(&s->address, address, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->ring, cpu->cpl, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->bits, cpu->code_bits, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->number, s->number + 1, __ATOMIC_RELEASE);
+}
+
 // True where run must return; cpu->exit is filled.
 static bool serve_requests(BtCpu *cpu)
 {
@@ -156,6 +168,8 @@ static bool serve_requests(BtCpu *cpu)
     }
     if (request & ~LASTING_REQUESTS) {
         clear_request(cpu, ~LASTING_REQUESTS);
+        if (request & BT_REQUEST_SAMPLE)
+            make_sample(cpu);
         if (request & BT_REQUEST_CODE) {
             if (cpu->translator) // nothing leads to a unit that was written: links are cut
                 bt_translator_code_written(cpu);
