@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A parallel ATA hard disk: the command set of ATA/ATAPI-6 (T13/1410D revision 3b, chapter 8) with
 // the general feature set, 48-bit addresses, SMART as far as BIOSes and drivers look, and power
-// management that only remembers. Not here: security, host protected area, overlapped commands.
+// management that only remembers, and TRIM (ACS-2, T13/2015-D, 7.10). Not here: security, host
+// protected area, overlapped commands.
 // The order of commands in the table is that of their codes.
 #include "engine/devices/storage/ide-drive.h"
 
@@ -13,6 +14,7 @@
 
 #define SECTOR        512u
 #define MAX_MULTIPLE  16u
+#define TRIM_SECTORS  8u // of ranges, in one command
 #define LBA28_SECTORS (UINT32_C(1) << 28)
 #define LBA48_SECTORS (UINT64_C(1) << 48)
 
@@ -190,6 +192,32 @@ static void command_write_multiple(IdeDrive *drive, uint8_t command)
 {
     if (drive->multiple)
         write_sectors(drive, command == 0x39, drive->multiple, false);
+    else
+        abort_command(drive);
+}
+
+// DATA SET MANAGEMENT, which has one use. Its ranges come by DMA; nothing is given up where one of
+// them is wrong.
+static void command_trim(IdeDrive *drive, uint8_t command)
+{
+    uint32_t count = drive->count | (uint32_t)drive->count_high << 8;
+    if (drive->feature & 1 && count >= 1 && count <= TRIM_SECTORS && !block_read_only(drive->block))
+        ide_receive(drive, count * SECTOR, SECTOR, true, false);
+    else
+        abort_command(drive);
+}
+
+static void disk_received(IdeDrive *drive)
+{
+    uint32_t bytes = (drive->count | (uint32_t)drive->count_high << 8) * SECTOR;
+    // Only a restored state can say otherwise: other commands' data is for the medium.
+    bool good = drive->command == 0x06 && bytes <= TRIM_SECTORS * SECTOR;
+    for (uint32_t at = 0; good && at < bytes; at += 8) {
+        uint64_t range = le64_read(drive->buffer + at);
+        good = range_within(range & (LBA48_SECTORS - 1), range >> 48, total_sectors(drive));
+    }
+    if (good)
+        ide_trim_medium(drive, bytes);
     else
         abort_command(drive);
 }
@@ -394,7 +422,7 @@ static void identify_features(const IdeDrive *drive, uint8_t *id)
 {
     uint16_t enabled = 0x4008 | (drive->smart ? 0x01 : 0) | (drive->write_cache ? 0x20 : 0) |
                        (drive->look_ahead ? 0x40 : 0);
-    le16_write(id + 2 * 80, 0x007e); // ATA-1 to ATA/ATAPI-6
+    le16_write(id + 2 * 80, 0x00fe); // ATA-1 to ATA/ATAPI-7: before that, drivers look for no TRIM
     le16_write(id + 2 * 81, 0x0018); // T13 1410D revision 3a
     le16_write(id + 2 * 82, 0x4069); // NOP, look-ahead, write cache, power management, SMART
     le16_write(id + 2 * 83, 0x7400); // FLUSH CACHE (EXT), 48-bit
@@ -431,6 +459,8 @@ static void command_identify(IdeDrive *drive, uint8_t command)
     identify_modes(drive, id);
     identify_features(drive, id);
     le64_write(id + 2 * 100, total);
+    le16_write(id + 2 * 105, TRIM_SECTORS);
+    le16_write(id + 2 * 169, !block_read_only(drive->block)); // TRIM
     id[510] = 0xa5;
     checksum(id);
     ide_send(drive, SECTOR, SECTOR, false);
@@ -483,6 +513,7 @@ typedef struct {
 } CommandRow;
 
 static const CommandRow commands[] = {
+    { 0x06, 0x06, command_trim },
     { 0x10, 0x1f, command_recalibrate },
     { 0x20, 0x21, command_read },
     { 0x24, 0x24, command_read },
@@ -563,6 +594,7 @@ const IdeDriveOps ata_disk_ops = {
     .signature = disk_signature,
     .reset = disk_reset,
     .command = disk_command,
+    .received = disk_received,
     .done = disk_done,
     .failed = disk_failed,
     .loaded = disk_loaded,

@@ -6,12 +6,16 @@
 // of one chunk BSY never shows, which the standard allows (the drive may be that fast).
 #include "engine/devices/storage/ide-drive.h"
 
+#include "engine/base/bytes.h"
 #include "engine/base/guest-log.h"
 
 #include <errno.h>
 #include <string.h>
 
+#define TRIM_SECTOR 512u // bytes
+
 static void start_chunk(IdeDrive *drive, bool raise);
+static void trim_next(IdeDrive *drive);
 
 void ide_raise(IdeDrive *drive)
 {
@@ -104,6 +108,9 @@ static void medium_done(BlockRequest *request, int result)
         go_idle(drive);
         drive->ops->done(drive);
         return;
+    case IDE_MEDIUM_TRIM:
+        trim_next(drive);
+        return;
     }
 }
 
@@ -114,24 +121,27 @@ static void submit(IdeDrive *drive)
         [IDE_MEDIUM_READ] = BLOCK_READ,
         [IDE_MEDIUM_WRITE] = BLOCK_WRITE,
         [IDE_MEDIUM_FLUSH] = BLOCK_FLUSH,
+        [IDE_MEDIUM_TRIM] = BLOCK_DISCARD,
     };
     IdeIo *io = drive->io;
     bool flush = drive->medium_work == IDE_MEDIUM_FLUSH;
+    bool trim = drive->medium_work == IDE_MEDIUM_TRIM;
+    uint32_t sector_bytes = trim ? TRIM_SECTOR : drive->sector_bytes;
     if (!drive->block) {
         go_idle(drive);
         drive->ops->failed(drive, -ENOMEDIUM);
         return;
     }
-    uint32_t bytes = flush ? 0 : drive->chunk_sectors * drive->sector_bytes;
+    uint32_t bytes = flush ? 0 : drive->chunk_sectors * sector_bytes;
     drive->phase = IDE_PHASE_MEDIUM;
     drive->status = IDE_BSY;
     io->iov = (struct iovec){ io->buffer, bytes };
     io->request = (BlockRequest){
         .operation = operations[drive->medium_work],
-        .offset = flush ? 0 : drive->sector * drive->sector_bytes,
+        .offset = flush ? 0 : drive->sector * sector_bytes,
         .length = bytes,
         .iov = &io->iov,
-        .iov_count = flush ? 0 : 1,
+        .iov_count = flush || trim ? 0 : 1,
         .complete = medium_done,
         .opaque = io,
     };
@@ -146,6 +156,32 @@ void ide_flush_medium(IdeDrive *drive)
     drive->to_host = drive->dma = false;
     drive->left = 0;
     submit(drive);
+}
+
+static void trim_next(IdeDrive *drive)
+{
+    while (drive->chunk_at < drive->chunk_end) {
+        uint64_t range = le64_read(drive->buffer + drive->chunk_at);
+        drive->chunk_at += 8;
+        drive->sector = range & ((UINT64_C(1) << 48) - 1);
+        drive->chunk_sectors = (uint32_t)(range >> 48);
+        if (drive->chunk_sectors) {
+            submit(drive);
+            return;
+        }
+    }
+    go_idle(drive);
+    drive->ops->done(drive);
+}
+
+void ide_trim_medium(IdeDrive *drive, uint32_t bytes)
+{
+    drive->medium_work = IDE_MEDIUM_TRIM;
+    drive->to_host = false;
+    drive->left = 0;
+    drive->chunk_at = 0;
+    drive->chunk_end = bytes;
+    trim_next(drive);
 }
 
 static void take_chunk_size(IdeDrive *drive)
@@ -330,7 +366,7 @@ static bool sizes_are_possible(const IdeDrive *drive)
 {
     if (drive->chunk_at > drive->chunk_end || drive->chunk_end > IDE_BUFFER_SIZE ||
         drive->block_end > drive->chunk_end || drive->phase > IDE_PHASE_MEDIUM ||
-        drive->medium_work > IDE_MEDIUM_FLUSH)
+        drive->medium_work > IDE_MEDIUM_TRIM)
         return false;
     // A DRQ block is never empty, or the data port would not advance.
     if (drive->phase == IDE_PHASE_HOST &&
@@ -349,6 +385,9 @@ static bool transfer_is_possible(const IdeDrive *drive)
         return drive->ops->received != NULL;
     if (flush)
         return drive->block != NULL;
+    if (drive->phase == IDE_PHASE_MEDIUM && drive->medium_work == IDE_MEDIUM_TRIM)
+        return drive->block && drive->chunk_end % 8 == 0 && drive->chunk_at % 8 == 0 &&
+               drive->sector < UINT64_C(1) << 48 && drive->chunk_sectors <= UINT16_MAX;
     if (drive->phase != IDE_PHASE_MEDIUM && !(host && drive->left))
         return true;
     if (!drive->block || (drive->sector_bytes != 512 && drive->sector_bytes != 2048) ||

@@ -42,7 +42,12 @@ typedef enum {
 } IdePhase;
 
 // What the block request of IDE_PHASE_MEDIUM does.
-typedef enum { IDE_MEDIUM_READ, IDE_MEDIUM_WRITE, IDE_MEDIUM_FLUSH } IdeMediumWork;
+typedef enum {
+    IDE_MEDIUM_READ,
+    IDE_MEDIUM_WRITE,
+    IDE_MEDIUM_FLUSH,
+    IDE_MEDIUM_TRIM, // chunk_sectors from `sector` on; chunk_at: behind their range in the buffer
+} IdeMediumWork;
 
 typedef struct IdeDrive IdeDrive;
 typedef struct IdeChannel IdeChannel;
@@ -175,3 +180,6 @@ void ide_read_medium(IdeDrive *drive, uint64_t sector, uint32_t count, uint32_t 
 void ide_write_medium(IdeDrive *drive, uint64_t sector, uint32_t count, uint32_t sector_bytes,
                       uint32_t block_bytes, bool dma);
 void ide_flush_medium(IdeDrive *drive);
+// Gives up what the first `bytes` of the buffer name: ranges of 8 bytes, 48 bits of sector and 16
+// of count, all of them on the medium.
+void ide_trim_medium(IdeDrive *drive, uint32_t bytes);

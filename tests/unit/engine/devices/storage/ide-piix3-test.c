@@ -3,8 +3,10 @@
 #include "engine/devices/storage/ide-piix3.h"
 
 #include "engine/base/bytes.h"
+#include "snapshots/store/store.h"
 #include "tests/unit/engine/devices/storage/storage-fixture.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECTORS 4096u
@@ -20,12 +22,50 @@ typedef struct {
     Fixture f;
     BlockDevice *disk;
     void *ide;
+    Store *store; // that the disk is in, or NULL
 } Rig;
 
-static void set_up(Rig *r)
+// The same disk in a snapshot store.
+static BlockDevice *volume(Rig *r)
+{
+    g_autoptr(GError) error = NULL;
+    char *path = g_strdup_printf("%s.store", (char *)r->f.paths->pdata[0]);
+    g_autofree uint8_t *bytes = g_malloc(SECTORS * 512);
+    g_ptr_array_add(r->f.paths, path);
+    for (uint64_t i = 0; i < SECTORS * 512; i++)
+        bytes[i] = fixture_byte(i);
+    bus_unlock(r->f.host.bus);
+    g_assert_true(store_create(path, &error));
+    r->store = store_open(&(StoreOpen){ .path = path }, &error);
+    g_assert_true(store_volume_add(r->store, "disk0", STORE_DISK, SECTORS * 512, NULL, &error));
+    BlockDevice *block = store_volume_open(r->store, STORE_CURRENT, "disk0",
+                                           bus_mutex(r->f.host.bus), &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(block_write_sync(block, 0, bytes, SECTORS * 512), ==, 0);
+    bus_lock(r->f.host.bus);
+    g_ptr_array_add(r->f.blocks, block);
+    return block;
+}
+
+// Bytes that the disk's file takes on the host, once all is settled.
+static uint64_t room(Rig *r)
+{
+    struct stat st;
+    bus_unlock(r->f.host.bus);
+    g_assert_cmpint(block_flush_sync(r->disk), ==, 0);
+    bus_lock(r->f.host.bus);
+    g_assert_cmpint(stat(r->f.paths->pdata[r->f.paths->len - 1], &st), ==, 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+
+static void set_up_with(Rig *r, bool in_store)
 {
     fixture_set_up(&r->f);
+    r->store = NULL;
     r->disk = fixture_image(&r->f, SECTORS * 512, false);
+    if (in_store)
+        r->disk = volume(r);
     IdePiix3Config config = { .devfn = DEVFN };
     config.drives[0][0] = (IdeDriveConfig){ IDE_DISK, r->disk, "SN-0001" };
     r->ide = fixture_create(&r->f, &ide_piix3_ops, &config);
@@ -33,11 +73,17 @@ static void set_up(Rig *r)
     pci_config_write(r->f.host.pci, DEVFN, 4, 2, 5);
 }
 
+static void set_up(Rig *r)
+{
+    set_up_with(r, false);
+}
+
 static void tear_down(Rig *r)
 {
     fixture_wait(&r->f);
     ide_piix3_ops.destroy(r->ide);
     fixture_tear_down(&r->f);
+    store_close(r->store);
 }
 
 static uint8_t status(Rig *r)
@@ -372,6 +418,68 @@ static void test_dma_write_ext(void)
     g_assert_cmpuint(fixture_in(&r.f, 0x1f3, 1), ==, 2199 & 0xff);
     fixture_out(&r.f, 0x3f6, 1, 0x80);
     g_assert_cmpuint(fixture_in(&r.f, 0x1f3, 1), ==, 0);
+    tear_down(&r);
+}
+
+static void put_range(Rig *r, unsigned index, uint64_t sector, uint16_t count)
+{
+    le64_write(r->f.memory + 0x100000 + index * 8, sector | (uint64_t)count << 48);
+}
+
+static void trim(Rig *r)
+{
+    descriptor(r, 0x2000, 0x100000, 512, true);
+    fixture_out(&r->f, 0x1f1, 1, 1);
+    task(r, 0, 0); // the high bytes
+    task(r, 1, 0);
+    command(r, 0x06);
+    start_dma(r, 0x2000, false);
+    fixture_wait(&r->f);
+}
+
+// What a guest gives up is a hole in the host's file, of a raw image and of a snapshot store.
+static void test_trim_punches(gconstpointer data)
+{
+    bool in_store = GPOINTER_TO_INT(data);
+    Rig r;
+    uint8_t back[512];
+    set_up_with(&r, in_store);
+    uint64_t before = room(&r);
+    put_range(&r, 0, 1024, 1000);
+    put_range(&r, 1, 0, 0); // nothing
+    put_range(&r, 2, 2024, 24);
+    put_range(&r, 5, 3072, 1024);
+    trim(&r);
+    g_assert_cmpuint(master_status(&r), ==, 0x04);
+    g_assert_cmpuint(status(&r), ==, 0x50);
+    g_assert_cmpuint(room(&r), <=, before - 2048 * 512 + 65536);
+    read_back(&r, 1023 * 512, back, 512);
+    assert_sector(back, 1023, 1);
+    read_back(&r, 3071 * 512, back, 512);
+    assert_sector(back, 3071, 1);
+    read_back(&r, 1024 * 512, back, 512);
+    g_assert_true(back[0] == 0 && memcmp(back, back + 1, 511) == 0);
+    tear_down(&r);
+}
+
+static void test_trim_refused(void)
+{
+    Rig r;
+    set_up(&r);
+    uint64_t before = room(&r);
+    put_range(&r, 0, 0, 1024);
+    put_range(&r, 1, SECTORS - 1, 2); // past the end: nothing is given up
+    trim(&r);
+    g_assert_cmpuint(status(&r) & ERR, ==, ERR);
+    fixture_out(&r.f, 0x1f1, 1, 0); // not TRIM
+    task(&r, 1, 0);
+    command(&r, 0x06);
+    g_assert_cmpuint(status(&r) & ERR, ==, ERR);
+    fixture_out(&r.f, 0x1f1, 1, 1);
+    task(&r, 9, 0); // more than it says it takes
+    command(&r, 0x06);
+    g_assert_cmpuint(status(&r) & ERR, ==, ERR);
+    g_assert_cmpuint(room(&r), ==, before);
     tear_down(&r);
 }
 
@@ -758,6 +866,9 @@ int main(int argc, char **argv)
     g_test_add_func("/ide-piix3/out-of-range", test_out_of_range);
     g_test_add_func("/ide-piix3/dma/read-crosses-pages", test_dma_read);
     g_test_add_func("/ide-piix3/dma/write-ext", test_dma_write_ext);
+    g_test_add_data_func("/ide-piix3/trim/image", GINT_TO_POINTER(0), test_trim_punches);
+    g_test_add_data_func("/ide-piix3/trim/store", GINT_TO_POINTER(1), test_trim_punches);
+    g_test_add_func("/ide-piix3/trim/refused", test_trim_refused);
     g_test_add_func("/ide-piix3/dma/table-longer", test_dma_table_longer);
     g_test_add_func("/ide-piix3/dma/table-shorter", test_dma_table_shorter);
     g_test_add_func("/ide-piix3/dma/hostile-table", test_dma_hostile_table);
