@@ -41,5 +41,8 @@ extern const BlockDriverOps block_qcow2_ops, block_vmdk_ops, block_vdi_ops, bloc
 const char *block_raw_io_name(void *driver);
 int block_raw_descriptor(void *driver);
 
+// What block_new was given, where the device is one of these ops'; else NULL.
+void *block_driver(const BlockDevice *block, const BlockDriverOps *ops);
+
 // The descriptor of a raw device, which stays its own.
 int block_raw_fd(const BlockDevice *raw);

@@ -346,6 +346,11 @@ const char *block_io_name(const BlockDevice *block)
     return block->ops == &block_raw_ops ? block_raw_io_name(block->driver) : block->ops->name;
 }
 
+void *block_driver(const BlockDevice *block, const BlockDriverOps *ops)
+{
+    return block->ops == ops ? block->driver : NULL;
+}
+
 int block_raw_fd(const BlockDevice *raw)
 {
     return block_raw_descriptor(raw->driver);

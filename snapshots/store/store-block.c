@@ -103,6 +103,12 @@ static const BlockDriverOps store_block_ops = {
     .completed = volume_completed,
 };
 
+StoreDevice *store_device_of(BlockDevice *block)
+{
+    Volume *v = block_driver(block, &store_block_ops);
+    return v ? &v->device : NULL;
+}
+
 void store_devices_resize(Store *store)
 {
     for (unsigned i = 0; i < store->devices->len; i++) {

@@ -97,6 +97,11 @@ static void file_post(void *io, BlockRequest *request, int result)
     f->io.ops->post(f->io.io, request, result);
 }
 
+static int file_descriptor(void *io)
+{
+    return ((FileIo *)io)->fd;
+}
+
 static void file_close(void *io)
 {
     FileIo *f = io;
@@ -114,6 +119,7 @@ static const StoreIoOps file_ops = {
     .size = file_size,
     .submit = file_submit,
     .post = file_post,
+    .descriptor = file_descriptor,
     .close = file_close,
 };
 

@@ -19,6 +19,8 @@ typedef struct {
     void (*submit)(void *io, BlockRequest *request);
     // Completes a device's request from an I/O thread, or at once where there is none.
     void (*post)(void *io, BlockRequest *request, int result);
+    // The file's descriptor, which stays the io's. NULL where there is none.
+    int (*descriptor)(void *io);
     void (*close)(void *io);
 } StoreIoOps;
 

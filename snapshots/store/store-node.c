@@ -144,6 +144,9 @@ static bool take(Store *store, const StoreTake *options, uint32_t flags, StoreNo
     }
     store_data_resume(store);
     g_mutex_unlock(&store->mutex);
+    // A guest stands still for a pending one, which no crash would leave there anyway.
+    if (record && flags & NODE_PENDING)
+        return true;
     return finish(store, record ? 0 : -ENOSPC, "could not take a snapshot", error);
 }
 
@@ -288,6 +291,9 @@ bool store_is_changed(Store *store)
     StoreRecord *current = store->current;
     for (unsigned i = 0; i < current->slot_count && !changed; i++) {
         const StoreSlot *slot = &current->slots[i];
+        const StoreVolumeRecord *volume = store_volume_by_id(store, slot->volume);
+        if (volume && volume->kind == STORE_STATE) // of a moment that has a node, or of none
+            continue;
         const StoreSlot *old = current->parent ? store_slot(current->parent, slot->volume) : NULL;
         changed = old ? old->tree.root.entry != slot->tree.root.entry || old->size != slot->size
                       : slot->mapped > 0;
@@ -329,17 +335,6 @@ static bool may_delete(const StoreRecord *record, GError **error)
     return false;
 }
 
-static bool may_purge(const StoreRecord *record, GError **error)
-{
-    if (!may_delete(record, error))
-        return false;
-    if (record->open_devices == 0)
-        return true;
-    g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                "snapshot '%s' is being read: wait until that is done", record->name);
-    return false;
-}
-
 bool store_delete(Store *store, StoreNodeId id, GError **error)
 {
     return change_flags(store, id, NODE_IN_BIN, 0, may_delete, error);
@@ -358,13 +353,13 @@ bool store_set_protected(Store *store, StoreNodeId id, bool is_protected, GError
 bool store_purge(Store *store, StoreNodeId id, GError **error)
 {
     if (id != STORE_CURRENT)
-        return change_flags(store, id, NODE_PURGING, NODE_IN_BIN, may_purge, error);
+        return change_flags(store, id, NODE_PURGING, NODE_IN_BIN, may_delete, error);
     g_autoptr(GPtrArray) nodes = store_node_list(store);
     bool ok = true;
     for (unsigned i = 0; i < nodes->len && ok; i++) {
         const StoreNode *node = nodes->pdata[i];
         if (node->in_bin && !node->is_protected)
-            ok = change_flags(store, node->id, NODE_PURGING, NODE_IN_BIN, may_purge, error);
+            ok = change_flags(store, node->id, NODE_PURGING, NODE_IN_BIN, may_delete, error);
     }
     return ok;
 }

@@ -488,7 +488,13 @@ BlockDevice *store_open_node_device(const char *path, const StoreBase *base, uns
                                     GError **error);
 // An open device of current follows its volume's new size; one of a volume that is gone has none.
 void store_devices_resize(Store *store);
+// The store's own part of a volume's device, NULL where it is none.
+StoreDevice *store_device_of(BlockDevice *block);
 bool store_has_device(Store *store, StoreRecord *record, uint32_t volume);
+
+// --- store-place.c ---
+// store_volume_places of a device. *ret_result: 0 or -errno.
+GArray *store_places(StoreDevice *device, int *ret_result);
 
 // --- store.c ---
 Store *store_open_io(StoreIo io, const StoreOpen *options, GError **error); // takes io over

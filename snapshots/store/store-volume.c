@@ -275,6 +275,14 @@ static bool check_new(Store *store, const char *name, StoreVolumeKind kind, uint
     return check_size(size, kind, error);
 }
 
+// A record that nodes know already: a memory image that current lost, by going to where there was
+// none, is the same volume when it comes again.
+static StoreVolumeRecord *known_volume(Store *store, const char *name, StoreVolumeKind kind)
+{
+    StoreVolumeRecord *volume = kind == STORE_STATE ? store_volume_find(store, name) : NULL;
+    return volume && volume->kind == kind && !volume->base ? volume : NULL;
+}
+
 bool store_volume_add(Store *store, const char *name, StoreVolumeKind kind, uint64_t size,
                       const StoreBase *base, GError **error)
 {
@@ -293,11 +301,14 @@ bool store_volume_add(Store *store, const char *name, StoreVolumeKind kind, uint
         ok = false;
     }
     int result = 0;
-    StoreVolumeRecord *volume = ok ? store_volume_record_add(store, name, kind, base, &result)
-                                   : NULL;
+    StoreVolumeRecord *volume = ok && !base ? known_volume(store, name, kind) : NULL;
+    if (ok && !volume)
+        volume = store_volume_record_add(store, name, kind, base, &result);
     if (volume) {
         StoreSlot *slot = store_slot_add(store->current, volume->id);
-        volume->base_device = g_steal_pointer(&device);
+        if (device)
+            volume->base_device = g_steal_pointer(&device);
+        store_mark_dirty(store);
         slot->size = size;
         slot->base_limit = volume->base_device ? MIN(size, block_size(volume->base_device)) : 0;
     }

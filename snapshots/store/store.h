@@ -22,9 +22,9 @@
 //   guest runs:    store_volume_open(pending, "memory") and write it; pages that the parent has
 //                  need no write, pages of zeros take no room (writing zeros frees)
 //                  store_take_finish, or store_take_abort
-// Only finish makes the node visible; a crash before leaves no half snapshot (and, as an abort
-// does, an empty "memory"). After it, current's "memory" is the finished node's, so that the next
-// one shares its pages.
+// Only finish makes the node visible, and the whole durable; a crash before leaves no half snapshot
+// (and, as an abort does, an empty "memory"). After it, current's "memory" is the finished node's,
+// so that the next one shares its pages.
 //
 // Threads: every function may be called from any thread, without the machine lock, and may block
 // for disk I/O; none may be called from a completion. Functions that change the tree (take, goto,
@@ -132,6 +132,19 @@ bool store_volume_resize(Store *store, StoreNodeId node, const char *name, uint6
 BlockDevice *store_volume_open(Store *store, StoreNodeId node, const char *name, GMutex *lock,
                                GError **error);
 
+// Where a volume's bytes are. What no place covers is zeros.
+typedef struct {
+    uint64_t offset; // bytes of the volume
+    uint64_t length;
+    int fd;          // of a file that may be mapped for reading, the store's own; -1: the bytes may
+                     // change or move, and have to be read
+    uint64_t at;     // byte of that file
+} StorePlace;
+// Places of an open volume, ascending, joined. Those with a descriptor hold as long as the device
+// is open: it is a finished node's (or a clone's, of its base), whose bytes never change, and which
+// is not freed until then, deleted or not. Array of StorePlace; NULL and error.
+GArray *store_volume_places(BlockDevice *block, GError **error);
+
 // Replaces a RECORD or STATE volume's bytes, adding the volume (as STATE) where the store has
 // none of that name; NULL data removes it from this node. node: STORE_CURRENT or a pending one.
 // Durable with the next commit: store_commit, a guest's FLUSH, or what changes the tree.
@@ -170,7 +183,8 @@ bool store_goto(Store *store, StoreNodeId id, const StoreTake *keep, StoreNodeId
 // stands on; its children stay what they are. Protected nodes are refused.
 bool store_delete(Store *store, StoreNodeId id, GError **error);
 bool store_undelete(Store *store, StoreNodeId id, GError **error);
-// Starts to free one binned node (STORE_CURRENT: all); it cannot be brought back from then on.
+// Starts to free one binned node (STORE_CURRENT: all); it cannot be brought back from then on. One
+// that has open devices is freed when they are closed.
 bool store_purge(Store *store, StoreNodeId id, GError **error);
 // Waits until nothing is left to free. False where a cancel or an error came first.
 bool store_purge_wait(Store *store, GCancellable *cancellable, GError **error);

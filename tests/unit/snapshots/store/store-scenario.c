@@ -187,8 +187,7 @@ static void do_live(Scenario *s)
     bool done = store_take_begin(s->store, &(StoreTake){ .name = "live" }, &id, &error);
     if (!went_well(s, done, error))
         return;
-    s->current.has_memory = false;
-    add_moment(s);
+    s->current.has_memory = false; // from the next flush on: the beginning alone is not durable
     done = write_memory(s, id, &state);
     if (!done || pick(s, 4) == 0) {
         store_take_abort(s->store, id);

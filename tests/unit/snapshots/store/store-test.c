@@ -558,6 +558,86 @@ static void test_at_once(Fixture *f, gconstpointer data)
         g_assert_cmpuint(readers[i].wrong, ==, 0);
     }
     block_close(disk);
+}
+
+// Bytes by their places are those that a read gives; a place of a frozen node may be mapped.
+static void expect_places(Fixture *f, StoreNodeId node, bool mappable)
+{
+    g_autoptr(GError) error = NULL;
+    BlockDevice *block = store_volume_open(f->store, node, "memory", NULL, &error);
+    g_assert_no_error(error);
+    g_autoptr(GArray) places = store_volume_places(block, &error);
+    g_assert_no_error(error);
+    g_autofree uint8_t *all = g_malloc0(8 * MIB), *read = g_malloc(8 * MIB);
+    for (guint i = 0; i < places->len; i++) {
+        const StorePlace *place = &g_array_index(places, StorePlace, i);
+        g_assert_true(mappable == (place->fd >= 0));
+        if (place->fd >= 0)
+            g_assert_cmpint(pread(place->fd, all + place->offset, place->length,
+                                  (off_t)place->at), ==, (ssize_t)place->length);
+        else
+            g_assert_cmpint(block_read_sync(block, place->offset, all + place->offset,
+                                            place->length), ==, 0);
+    }
+    g_assert_cmpint(block_read_sync(block, 0, read, 8 * MIB), ==, 0);
+    g_assert_true(memcmp(all, read, 8 * MIB) == 0);
+    block_close(block);
+}
+
+static void test_places(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    write_at(f->store, "memory", 0, 1, 3 * MIB);
+    write_at(f->store, "memory", 5 * MIB, 2, 4096);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "memory", MIB, 0, MIB);
+    for (unsigned at = 0; at < 64; at += 2)
+        write_at(f->store, "memory", 2 * MIB + at * 4096, 3, 4096);
+    StoreNodeId two = take(f->store, "Two");
+    expect_places(f, one, true);
+    expect_places(f, two, true);
+    expect_places(f, STORE_CURRENT, false);
+}
+
+// A clone's volume that shows its base alone is where the base is.
+static void test_places_of_a_base(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->folder, "clone.store", NULL);
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    write_at(f->store, "memory", MIB, 7, MIB);
+    StoreNodeId one = take(f->store, "One");
+    g_assert_true(store_clone_linked(f->store, one, path, &error));
+    store_close(f->store);
+    f->store = open_store(path);
+    StoreBase base = { .path = (char *)STORE_FILE_NAME, .driver = (char *)"store", .node = one,
+                       .volume = (char *)"memory" };
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, &base, &error));
+    expect_places(f, STORE_CURRENT, true);
+    write_at(f->store, "memory", 3 * MIB, 8, 4096);
+    expect_places(f, STORE_CURRENT, false);
+}
+
+// Emptying the bin does not wait for who reads, and takes nothing away from them.
+static void test_purge_of_what_is_open(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    uint8_t byte = 0;
+    write_at(f->store, "disk0", 0, 5, MIB);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", 0, 6, MIB);
+    BlockDevice *block = store_volume_open(f->store, one, "disk0", NULL, &error);
+    g_assert_true(store_delete(f->store, one, &error));
+    g_assert_true(store_purge(f->store, STORE_CURRENT, &error));
+    for (unsigned i = 0; i < 3; i++) {
+        write_at(f->store, "disk0", 8 * MIB, (uint8_t)i, 8 * MIB);
+        take(f->store, "Other");
+    }
+    g_assert_cmpint(block_read_sync(block, MIB - 1, &byte, 1), ==, 0);
+    g_assert_cmphex(byte, ==, 5);
+    block_close(block);
+    g_assert_true(store_purge_wait(f->store, NULL, &error));
     check(f->store);
 }
 
@@ -816,6 +896,9 @@ int main(int argc, char **argv)
     TEST("base-outside", test_base_outside);
     TEST("base-named", test_base_named);
     TEST("at-once", test_at_once);
+    TEST("places", test_places);
+    TEST("places-of-a-base", test_places_of_a_base);
+    TEST("purge-of-what-is-open", test_purge_of_what_is_open);
     TEST("locked", test_locked);
     TEST("refusals", test_refusals);
     TEST("repair", test_repair);
