@@ -3,7 +3,6 @@
 #include "engine/lifecycle.h"
 
 #include "engine/base/guest-log.h"
-#include "engine/machine-capture.h"
 
 #include <gio/gio.h>
 
@@ -17,8 +16,8 @@ struct Lifecycle {
     uint32_t debug_value;
     char *reason;
     guint patience; // timer of an asked-for shutdown
-    MachineCapture *capture; // while suspending
-    bool resumed;            // built from a state that is not used up yet
+    MachineCapture *capture; // while suspending or taking
+    MachineCaptureConfig take; // its done is NULL while nothing is taken
 };
 
 static void set_state(Lifecycle *lifecycle, LifecycleState state, const char *reason)
@@ -34,9 +33,22 @@ static void set_state(Lifecycle *lifecycle, LifecycleState state, const char *re
         lifecycle->config.changed(lifecycle->config.opaque, state, lifecycle->reason);
 }
 
-static void halt(Lifecycle *lifecycle)
+// What is being taken is given up, and whoever asked for it is told.
+static void give_up_capture(Lifecycle *lifecycle)
 {
     g_clear_pointer(&lifecycle->capture, machine_capture_free);
+    MachineCaptureConfig take = lifecycle->take;
+    lifecycle->take = (MachineCaptureConfig){ 0 };
+    if (!take.done)
+        return;
+    g_autoptr(GError) error = g_error_new_literal(
+        G_IO_ERROR, G_IO_ERROR_CANCELLED, "the machine was turned off while its state was saved");
+    take.done(take.opaque, error, &(MachineCaptureStats){ 0 });
+}
+
+static void halt(Lifecycle *lifecycle)
+{
+    give_up_capture(lifecycle);
     if (machine_is_running(lifecycle->machine))
         machine_pause(lifecycle->machine);
 }
@@ -86,7 +98,6 @@ Lifecycle *lifecycle_new(const LifecycleConfig *config, GError **error)
     options.event = machine_event;
     options.opaque = lifecycle;
     lifecycle->machine = machine_new(&options, error);
-    lifecycle->resumed = options.resume != NULL;
     if (!lifecycle->machine) {
         lifecycle_free(lifecycle);
         return NULL;
@@ -100,7 +111,7 @@ void lifecycle_free(Lifecycle *lifecycle)
         return;
     if (lifecycle->patience)
         g_source_remove(lifecycle->patience);
-    machine_capture_free(lifecycle->capture);
+    give_up_capture(lifecycle);
     machine_free(lifecycle->machine);
     g_free(lifecycle->reason);
     g_free(lifecycle);
@@ -117,12 +128,11 @@ bool lifecycle_start(Lifecycle *lifecycle, GError **error)
 {
     if (lifecycle->state != LIFECYCLE_STARTING)
         return refuse(lifecycle, "started", error);
-    const MachineStateSource *source = lifecycle->config.machine.resume;
-    if (lifecycle->resumed && !source->consume(source->opaque, error))
+    bool resumed = machine_is_resumed(lifecycle->machine);
+    if (!machine_use_state(lifecycle->machine, error))
         return false;
     machine_run(lifecycle->machine);
-    set_state(lifecycle, LIFECYCLE_RUNNING, lifecycle->resumed ? "it goes on where it was" : NULL);
-    lifecycle->resumed = false;
+    set_state(lifecycle, LIFECYCLE_RUNNING, resumed ? "it goes on where it was" : NULL);
     return true;
 }
 
@@ -186,6 +196,16 @@ bool lifecycle_stop(Lifecycle *lifecycle, bool force, GError **error)
     return true;
 }
 
+static bool is_taking(const Lifecycle *lifecycle, GError **error)
+{
+    if (!lifecycle->capture)
+        return false;
+    g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                        "the machine's state is being saved; wait until that is done, or cancel "
+                        "it");
+    return true;
+}
+
 static void suspend_progress(void *opaque, double fraction)
 {
     Lifecycle *lifecycle = opaque;
@@ -213,6 +233,8 @@ bool lifecycle_suspend(Lifecycle *lifecycle, GError **error)
 {
     if (lifecycle->state != LIFECYCLE_RUNNING && lifecycle->state != LIFECYCLE_PAUSED)
         return refuse(lifecycle, "suspended", error);
+    if (is_taking(lifecycle, error))
+        return false;
     if (!lifecycle->config.suspend_to) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_INITIALIZED,
                             "this machine has no place for its state: it is not run from a folder "
@@ -229,6 +251,94 @@ bool lifecycle_suspend(Lifecycle *lifecycle, GError **error)
     };
     lifecycle->capture = machine_capture_new(&config);
     set_state(lifecycle, LIFECYCLE_SUSPENDING, NULL);
+    return true;
+}
+
+static bool take_freeze(void *opaque, GError **error)
+{
+    const MachineCaptureConfig *take = &((Lifecycle *)opaque)->take;
+    return !take->freeze || take->freeze(take->opaque, error);
+}
+
+static void take_progress(void *opaque, double fraction)
+{
+    const MachineCaptureConfig *take = &((Lifecycle *)opaque)->take;
+    if (take->progress)
+        take->progress(take->opaque, fraction);
+}
+
+static void take_done(void *opaque, const GError *error, const MachineCaptureStats *stats)
+{
+    Lifecycle *lifecycle = opaque;
+    MachineCaptureConfig take = lifecycle->take;
+    MachineCaptureStats copy = *stats; // it goes with the capture
+    g_autoptr(GError) problem = error ? g_error_copy(error) : NULL;
+    lifecycle->take = (MachineCaptureConfig){ 0 };
+    g_clear_pointer(&lifecycle->capture, machine_capture_free);
+    take.done(take.opaque, problem, &copy);
+}
+
+bool lifecycle_capture(Lifecycle *lifecycle, const MachineCaptureConfig *config, GError **error)
+{
+    if (lifecycle->state != LIFECYCLE_RUNNING && lifecycle->state != LIFECYCLE_PAUSED &&
+        lifecycle->state != LIFECYCLE_STOPPING)
+        return refuse(lifecycle, "saved with its memory", error);
+    if (is_taking(lifecycle, error))
+        return false;
+    lifecycle->take = *config;
+    MachineCaptureConfig own = {
+        .machine = lifecycle->machine,
+        .sink = config->sink,
+        .freeze = take_freeze,
+        .progress = take_progress,
+        .done = take_done,
+        .opaque = lifecycle,
+    };
+    lifecycle->capture = machine_capture_new(&own);
+    return true;
+}
+
+void lifecycle_cancel_capture(Lifecycle *lifecycle)
+{
+    if (lifecycle->take.done)
+        machine_capture_cancel(lifecycle->capture);
+}
+
+static bool go_on_from_store(Lifecycle *lifecycle, GError **error)
+{
+    GError *problem = NULL;
+    if (machine_load_from_store(lifecycle->machine, &problem)) {
+        machine_run(lifecycle->machine);
+        set_state(lifecycle, LIFECYCLE_RUNNING, "it goes on where the snapshot was taken");
+        return true;
+    }
+    g_warning("the machine cannot go on from the snapshot: %s", problem->message);
+    set_state(lifecycle, LIFECYCLE_CRASHED, problem->message);
+    g_propagate_error(error, problem);
+    return false;
+}
+
+bool lifecycle_go_to(Lifecycle *lifecycle, bool (*swap)(void *opaque, GError **error),
+                     void *opaque, bool with_memory, GError **error)
+{
+    if (lifecycle->state == LIFECYCLE_OFF || lifecycle->state == LIFECYCLE_STARTING ||
+        lifecycle->state == LIFECYCLE_SUSPENDING)
+        return refuse(lifecycle, "taken to a snapshot", error);
+    if (is_taking(lifecycle, error))
+        return false;
+    bool was_running = machine_is_running(lifecycle->machine);
+    if (was_running)
+        machine_pause(lifecycle->machine);
+    machine_drain(lifecycle->machine);
+    if (!swap(opaque, error)) {
+        if (was_running)
+            machine_run(lifecycle->machine);
+        return false;
+    }
+    if (with_memory)
+        return go_on_from_store(lifecycle, error);
+    turn_off(lifecycle, LIFECYCLE_WENT_OFF,
+             "it went to a snapshot that was taken without memory; a start begins there");
     return true;
 }
 

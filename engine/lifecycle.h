@@ -9,7 +9,7 @@
 // Main thread only.
 #pragma once
 
-#include "engine/machine.h"
+#include "engine/machine-capture.h"
 
 typedef enum {
     LIFECYCLE_OFF,
@@ -28,6 +28,7 @@ typedef enum {
     LIFECYCLE_DEBUG_EXIT, // lifecycle_debug_value
     LIFECYCLE_STOPPED,    // by a person
     LIFECYCLE_SUSPENDED,  // its state is saved
+    LIFECYCLE_WENT_OFF,   // to a snapshot without memory
 } LifecycleEnd;
 
 typedef struct Lifecycle Lifecycle;
@@ -63,6 +64,20 @@ bool lifecycle_stop(Lifecycle *lifecycle, bool force, GError **error);
 // Saves the state while the guest runs on for the most part, then the machine is off. Returns at
 // once; where saving fails the state is again what it was, and reason says why.
 bool lifecycle_suspend(Lifecycle *lifecycle, GError **error);
+
+// Saves the state of a machine that is on, which stays on (running or paused). config: its machine
+// and stay_stopped are set by the lifecycle, the rest is copied. done is called once, at the latest
+// in lifecycle_free; a machine that is turned off meanwhile ends it with an error.
+bool lifecycle_capture(Lifecycle *lifecycle, const MachineCaptureConfig *config, GError **error);
+// Ends it soon, with an error. Where there is none nothing happens.
+void lifecycle_cancel_capture(Lifecycle *lifecycle);
+
+// Goes over to another state of disks, and of everything. swap: called with the machine standing
+// still, no request in flight; exchanges the disks, or fails. with_memory: the store's current then
+// holds a state, from which the machine runs on; otherwise the machine is off. False: nothing has
+// changed, or the state is crashed, with that reason.
+bool lifecycle_go_to(Lifecycle *lifecycle, bool (*swap)(void *opaque, GError **error),
+                     void *opaque, bool with_memory, GError **error);
 
 LifecycleState lifecycle_state(const Lifecycle *lifecycle);
 const char *lifecycle_state_name(LifecycleState state); // "running"

@@ -19,6 +19,7 @@
 #define RUN_MAX (256u * 1024)  // bytes given to the sink at once
 #define FINAL_PAGES 2048u      // as few as this are left for the pause: 8 MiB, a few ms
 #define ROUNDS_MAX 12u
+#define SETTLES_MAX 3u
 #define HOT_MAX 16384u         // pages: 64 MiB
 #define PROGRESS_STEP (8u << 20)
 
@@ -29,7 +30,7 @@ struct MachineCapture {
     uint64_t size[MACHINE_MEMORY_BLOCKS];
     uint8_t *host[MACHINE_MEMORY_BLOCKS];
     int64_t start;
-    bool was_running;
+    bool stopped; // by us, for good
     GThread *thread;
     uint8_t *buffer; // RUN_MAX; the writer's
     uint64_t *written; // bit a page of RAM: the sink has data there
@@ -63,6 +64,14 @@ static uint64_t words_of(const MachineCapture *capture)
 static bool bit(const uint64_t *bitmap, uint64_t page)
 {
     return bitmap[page / 64] >> page % 64 & 1;
+}
+
+static bool is_cancelled(MachineCapture *capture)
+{
+    g_mutex_lock(&capture->lock);
+    bool cancelled = capture->cancelled;
+    g_mutex_unlock(&capture->lock);
+    return cancelled;
 }
 
 // ---- The main thread's part ----
@@ -169,14 +178,17 @@ static void stand_still(MachineCapture *capture)
     capture->step_failed = capture->config.freeze &&
                            !capture->config.freeze(capture->config.opaque, &capture->error);
     capture->stats.final_work = thread_time() - work;
-    end_pause(capture, start, runs && (!capture->config.stay_stopped || capture->step_failed));
+    capture->stopped = runs && capture->config.stay_stopped && !capture->step_failed;
+    end_pause(capture, start, runs && !capture->stopped);
 }
 
 static gboolean do_step(gpointer opaque)
 {
     MachineCapture *capture = opaque;
     capture->step_failed = capture->step_again = false;
-    if (capture->step == STEP_TAKE)
+    if (is_cancelled(capture)) // the writer is on its way out
+        capture->step_failed = true;
+    else if (capture->step == STEP_TAKE)
         take_log(capture);
     else
         stand_still(capture);
@@ -206,7 +218,7 @@ static gboolean finish(gpointer opaque)
     g_thread_join(g_steal_pointer(&capture->thread));
     stop_log(capture);
     capture->stats.duration = g_get_monotonic_time() - capture->start;
-    if (capture->error && capture->was_running && !capture->config.machine->running)
+    if (capture->error && capture->stopped && !capture->config.machine->running)
         machine_run(capture->config.machine);
     capture->config.done(capture->config.opaque, capture->error, &capture->stats);
     return G_SOURCE_REMOVE;
@@ -223,14 +235,6 @@ static gboolean report(gpointer opaque)
 }
 
 // ---- The writer's part ----
-
-static bool is_cancelled(MachineCapture *capture)
-{
-    g_mutex_lock(&capture->lock);
-    bool cancelled = capture->cancelled;
-    g_mutex_unlock(&capture->lock);
-    return cancelled;
-}
 
 static bool ask_main(MachineCapture *capture, Step step)
 {
@@ -375,6 +379,21 @@ static bool put_what_changes(MachineCapture *capture)
     return true;
 }
 
+// What is on its way to a disk would be waited for in the pause.
+static bool settle(MachineCapture *capture)
+{
+    const MachineStateSink *sink = &capture->config.sink;
+    if (!sink->settle)
+        return true;
+    unsigned tries = 0;
+    do {
+        if (!sink->settle(sink->opaque, &capture->error) || !ask_main(capture, STEP_TAKE) ||
+            !put_marked(capture, NULL))
+            return false;
+    } while (capture->step_pages > FINAL_PAGES && ++tries < SETTLES_MAX);
+    return true;
+}
+
 static GArray *hot_pages(const MachineCapture *capture)
 {
     GArray *hot = g_array_new(FALSE, FALSE, sizeof(uint32_t));
@@ -404,7 +423,7 @@ static gpointer writer(gpointer opaque)
     MachineCapture *capture = opaque;
     const MachineStateSink *sink = &capture->config.sink;
     bool done = sink->begin(sink->opaque, capture->size, &capture->error) &&
-                put_all_of_ram(capture) && put_what_changes(capture) &&
+                put_all_of_ram(capture) && put_what_changes(capture) && settle(capture) &&
                 ask_for_final(capture) && put_rest(capture);
     if (!done)
         sink->discard(sink->opaque);
@@ -423,7 +442,6 @@ MachineCapture *machine_capture_new(const MachineCaptureConfig *config)
     Machine *machine = config->machine;
     capture->config = *config;
     capture->start = g_get_monotonic_time();
-    capture->was_running = machine->running;
     for (MachineMemoryBlock block = 0; block < MACHINE_MEMORY_BLOCKS; block++)
         capture->host[block] = machine_state_block(machine, block, &capture->size[block]);
     capture->buffer = g_malloc(RUN_MAX);
@@ -439,14 +457,23 @@ MachineCapture *machine_capture_new(const MachineCaptureConfig *config)
     g_mutex_init(&capture->lock);
     g_cond_init(&capture->changed);
 
+    bool runs = machine->running;
     int64_t start = pause_machine(capture);
     bus_lock(machine->bus);
     guest_memory_log_start(machine->memory, capture->host[MACHINE_MEMORY_RAM],
                            capture->size[MACHINE_MEMORY_RAM]);
     bus_unlock(machine->bus);
-    end_pause(capture, start, capture->was_running);
+    end_pause(capture, start, runs);
     capture->thread = g_thread_new("capture", writer, capture);
     return capture;
+}
+
+void machine_capture_cancel(MachineCapture *capture)
+{
+    g_mutex_lock(&capture->lock);
+    capture->cancelled = true;
+    g_cond_broadcast(&capture->changed);
+    g_mutex_unlock(&capture->lock);
 }
 
 void machine_capture_free(MachineCapture *capture)

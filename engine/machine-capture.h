@@ -38,6 +38,8 @@ typedef struct {
 
 // Begins; one at a time for a machine. Main thread, lock not held.
 MachineCapture *machine_capture_new(const MachineCaptureConfig *config);
+// Gives up soon, where it has not ended: done is called all the same. Main thread.
+void machine_capture_cancel(MachineCapture *capture);
 // Gives up where it has not ended: done is not called, the sink discards, a machine that stood
 // still for it stays so. NULL is allowed. Main thread.
 void machine_capture_free(MachineCapture *capture);

@@ -75,6 +75,7 @@ struct Machine {
     IdePlace ide[IDE_PLACES];
     Store *store;     // what disks are volumes of, or NULL
     char *store_path;
+    struct StoreState *store_state; // what memory is mapped from, or NULL
 
     DisplayHub *display;
     CharTee *serial[MACHINE_SERIAL_MAX];       // NULL: no such port
@@ -107,6 +108,9 @@ bool machine_open_storage(Machine *machine, GError **error);   // lock not held
 BlockDevice *machine_open_volume(Machine *machine, unsigned disk, const char *file,
                                  GError **error);
 void machine_close_store(Machine *machine); // every volume is closed
+// machine-store.c: where the store's current holds a state, the machine resumes from it. False and
+// error where that cannot be read. Lock not held.
+bool machine_find_state(Machine *machine, GError **error);
 bool machine_build_storage(Machine *machine, GError **error);  // machine lock held
 bool machine_open_network(Machine *machine, GError **error);
 bool machine_build_network(Machine *machine, GError **error);

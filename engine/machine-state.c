@@ -330,6 +330,12 @@ static bool check_form(Machine *machine, const StateForm *form, GError **error)
     return true;
 }
 
+bool machine_state_check(Machine *machine, const StateForm *form, GError **error)
+{
+    int64_t virtual_time, wall;
+    return check_form(machine, form, error) && read_time(form, &virtual_time, &wall, error);
+}
+
 bool machine_state_apply(Machine *machine, const StateForm *form, bool *ret_touched,
                          GError **error)
 {
@@ -361,7 +367,8 @@ static bool load_memory(Machine *machine, const MachineStateSource *source, GErr
             return false;
         }
         bool replace = block == MACHINE_MEMORY_RAM;
-        machine_state_ram_block(machine, block)->foreign |= replace;
+        if (replace && !ram_block_detach(machine_state_ram_block(machine, block), error))
+            return false;
         if (!source->memory(source->opaque, block, host, size, replace, error))
             return false;
     }

@@ -28,6 +28,9 @@ typedef struct MachineStateSink {
     // may come more than once; the last one holds.
     bool (*pages)(void *opaque, MachineMemoryBlock block, uint64_t offset, const void *data,
                   size_t size, GError **error);
+    // Little is left and the guest is about to stand still for it: what was written is made safe
+    // now, so that nobody waits for it then. May be NULL.
+    bool (*settle)(void *opaque, GError **error);
     // The form, and page numbers of RAM that the guest used last (ascending). After it returns
     // true the state is whole and safe from a crash.
     bool (*commit)(void *opaque, GBytes *form, const uint32_t *hot, size_t hot_count,
@@ -40,8 +43,8 @@ typedef struct MachineStateSource {
     GBytes *(*form)(void *opaque, GError **error); // a new reference
     uint64_t (*memory_size)(void *opaque, MachineMemoryBlock block);
     // Fills [host, host + size) with the block. replace: host is a private mapping of whole pages
-    // that may be mapped anew over a part of the source (then pages come in when they are used);
-    // otherwise bytes are copied to it.
+    // of zeros, over which parts of the source may be mapped (then pages come in when they are
+    // used); otherwise bytes are copied to it, over whatever is there.
     bool (*memory)(void *opaque, MachineMemoryBlock block, uint8_t *host, uint64_t size,
                    bool replace, GError **error);
     // The machine was filled: pages that are wanted soon may be fetched ahead, in a thread.
@@ -64,6 +67,10 @@ char *machine_state_feature_names(CpuFeatureSet features);
 
 // The machine's state without its memory. It stands still, no I/O is in flight. Machine lock held.
 StateForm *machine_state_collect(Machine *machine);
+
+// Whether a form fits the machine as it is: everything that can be told without touching it. Error
+// names what does not fit.
+bool machine_state_check(Machine *machine, const StateForm *form, GError **error);
 
 // Puts a form into a machine that stands still; its memory has been put in place. Every value is
 // checked: on failure false and error, which names what does not fit; `machine` then may hold a mix

@@ -2,6 +2,8 @@
 // Disks that are volumes of the machine's snapshot store: disk0.path=snapshots.store. All of a
 // machine's are in one store, so that a snapshot has all of them at one moment.
 #include "engine/machine-private.h"
+#include "engine/machine-state.h"
+#include "engine/store-state.h"
 
 #include <gio/gio.h>
 #include <string.h>
@@ -42,8 +44,48 @@ Store *machine_store(Machine *machine)
     return machine->store;
 }
 
+bool machine_find_state(Machine *machine, GError **error)
+{
+    if (machine->options.resume || !machine->store)
+        return true;
+    g_autoptr(GError) problem = NULL;
+    machine->store_state = store_state_open(machine->store, &problem);
+    if (machine->store_state)
+        machine->options.resume = store_state_source(machine->store_state);
+    if (!problem)
+        return true;
+    g_propagate_prefixed_error(error, g_steal_pointer(&problem),
+                               "the machine cannot go on from its snapshot: ");
+    return false;
+}
+
+bool machine_fits_form(Machine *machine, GBytes *form, GError **error)
+{
+    g_autoptr(StateForm) decoded = state_form_decode(form, error);
+    return decoded && machine_state_check(machine, decoded, error);
+}
+
+bool machine_load_from_store(Machine *machine, GError **error)
+{
+    g_return_val_if_fail(machine->store && !machine->running, false);
+    StoreState *state = store_state_open(machine->store, error);
+    if (!state) {
+        g_prefix_error(error, "the snapshot's state is not there: ");
+        return false;
+    }
+    machine_reset(machine, true); // what no state table holds begins anew, as in a new machine
+    const MachineStateSource *source = store_state_source(state);
+    bool loaded = machine_state_load(machine, source, error) &&
+                  source->consume(source->opaque, error);
+    // Memory is mapped from the new one now, at least in part.
+    g_clear_pointer(&machine->store_state, store_state_close);
+    machine->store_state = state;
+    return loaded;
+}
+
 void machine_close_store(Machine *machine)
 {
+    g_clear_pointer(&machine->store_state, store_state_close);
     g_clear_pointer(&machine->store, store_close);
     g_clear_pointer(&machine->store_path, g_free);
 }

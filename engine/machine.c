@@ -260,14 +260,15 @@ Machine *machine_new(const MachineOptions *options, GError **error)
 {
     g_autoptr(Machine) machine = machine_allocate(options);
     if (!config_check(machine->config, error) ||
-        !check_host_memory(machine_ram_size(machine), error) || !open_all(machine, error))
+        !check_host_memory(machine_ram_size(machine), error) || !open_all(machine, error) ||
+        !machine_find_state(machine, error))
         return NULL;
     machine->ram = ram_block_new("ram", machine_ram_size(machine), error);
     if (!machine->ram || !build_vcpus(machine, error) || !build_all(machine, error) ||
         !reset_all(machine, RESET_COLD, error) ||
-        (options->resume && !machine_state_load(machine, options->resume, error)))
+        (machine->options.resume &&
+         !machine_state_load(machine, machine->options.resume, error)))
         return NULL;
-    machine->options.resume = NULL;
     return g_steal_pointer(&machine);
 }
 
@@ -368,6 +369,22 @@ void machine_pause(Machine *machine)
     }
     bus_unlock(machine->bus);
     machine->running = false;
+}
+
+bool machine_is_resumed(const Machine *machine)
+{
+    return machine->options.resume != NULL;
+}
+
+bool machine_use_state(Machine *machine, GError **error)
+{
+    const MachineStateSource *source = g_steal_pointer(&machine->options.resume);
+    return !source || source->consume(source->opaque, error);
+}
+
+void machine_drain(Machine *machine)
+{
+    machine_drain_storage(machine);
 }
 
 bool machine_is_running(const Machine *machine)

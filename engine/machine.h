@@ -41,7 +41,8 @@ typedef struct {
     bool spice;           // a SPICE server
     const char *spice_socket; // where it listens for any client; NULL: only handed-over sockets
     const char *scanout_socket; // and for our own frontend
-    // Goes on from a saved state instead of starting anew; only used in machine_new. NULL: none.
+    // Goes on from a saved state instead of starting anew. Must live as long as the machine. NULL:
+    // from what its snapshot store's current holds, if anything.
     const struct MachineStateSource *resume;
     // On the main thread, no lock held; may free the machine.
     void (*event)(void *opaque, MachineEvent event, uint32_t value, const char *text);
@@ -64,6 +65,21 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Machine, machine_free)
 void machine_run(Machine *machine);
 void machine_pause(Machine *machine);
 bool machine_is_running(const Machine *machine);
+
+// Whether the machine was built from a saved state that is not used up yet; and that uses it up,
+// before machine_run (true where there is none).
+bool machine_is_resumed(const Machine *machine);
+bool machine_use_state(Machine *machine, GError **error);
+
+// Waits for disk requests in flight. It stands still.
+void machine_drain(Machine *machine);
+
+// Whether the machine as it is can go on from a form (machine-state.h) of its store; error says
+// what does not fit.
+bool machine_fits_form(Machine *machine, GBytes *form, GError **error);
+// Replaces the state of a machine that stands still by what its store's current holds, and uses
+// that up. False: the machine holds a mix, and can only be reset or freed.
+bool machine_load_from_store(Machine *machine, GError **error);
 
 // Presses reset, or takes the power away and gives it back. Runs on where it ran.
 void machine_reset(Machine *machine, bool cold);

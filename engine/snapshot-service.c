@@ -103,7 +103,8 @@ static bool set_up(Service *service, GError **error)
     g_dbus_connection_set_exit_on_close(service->bus, FALSE);
     if (!open_store(service, error))
         return false;
-    SnapshotsObjectHooks hooks = { used, release, refuses, service };
+    SnapshotsObjectHooks hooks = { .used = used, .release = release, .refuses = refuses,
+                                   .opaque = service };
     service->object = snapshots_object_new(service->bus, service->store, &hooks, error);
     if (!service->object)
         return false;

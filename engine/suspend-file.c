@@ -9,6 +9,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/checked.h"
 #include "engine/config/vm-folder.h"
+#include "engine/hot-pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,9 +50,7 @@ struct SuspendFile {
     int next;    // index of the file for the next one
     Head head;   // of present
     Head writing;
-    GThread *prefetch;
-    const uint8_t *ram;
-    gint stop_prefetch;
+    HotPages *hot;
     MachineStateSource source;
     MachineStateSink sink;
 };
@@ -185,39 +184,17 @@ static bool source_memory(void *opaque, MachineMemoryBlock block, uint8_t *host,
            system_problem(file->path[file->present], "read", error);
 }
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
-// Pages that the guest used last, before it asks for them.
-static gpointer prefetch(gpointer opaque)
-{
-    SuspendFile *file = opaque;
-    uint32_t count = file->head.hot_count;
-    g_autofree uint32_t *hot = g_new(uint32_t, MAX(count, 1));
-    uint64_t pages = file->head.memory[MACHINE_MEMORY_RAM].size / PAGE;
-    if (!read_all(file->fd[file->present], hot, (size_t)count * 4, file->head.hot_offset))
-        return NULL;
-    for (uint32_t i = 0, run; i < count && !g_atomic_int_get(&file->stop_prefetch); i += run) {
-        uint32_t first = le32_read(&hot[i]);
-        for (run = 1; i + run < count && le32_read(&hot[i + run]) == first + run; run++)
-            ;
-        if ((uint64_t)first + run > pages)
-            break;
-        void *at = (void *)(uintptr_t)(file->ram + (uint64_t)first * PAGE);
-        if (madvise(at, (size_t)run * PAGE, MADV_POPULATE_READ) < 0 &&
-            madvise(at, (size_t)run * PAGE, MADV_WILLNEED) < 0)
-            break;
-    }
-    return NULL;
-}
-
 static void source_filled(void *opaque, const uint8_t *ram)
 {
     SuspendFile *file = opaque;
-    file->ram = ram;
-    if (file->head.hot_count && !file->prefetch)
-        file->prefetch = g_thread_new("prefetch", prefetch, file);
+    size_t size = (size_t)file->head.hot_count * 4;
+    if (!size || file->hot)
+        return;
+    g_autofree uint8_t *list = g_malloc(size);
+    if (!read_all(file->fd[file->present], list, size, file->head.hot_offset))
+        return;
+    g_autoptr(GBytes) bytes = g_bytes_new_take(g_steal_pointer(&list), size);
+    file->hot = hot_pages_start(ram, file->head.memory[MACHINE_MEMORY_RAM].size / PAGE, bytes);
 }
 
 static bool source_consume(void *opaque, GError **error)
@@ -387,7 +364,9 @@ SuspendFile *suspend_file_open(const char *folder, GError **error)
     file->next = file->present == 0 ? 1 : 0;
     file->source = (MachineStateSource){ source_form, source_memory_size, source_memory,
                                          source_filled, source_consume, file };
-    file->sink = (MachineStateSink){ sink_begin, sink_pages, sink_commit, sink_discard, file };
+    file->sink = (MachineStateSink){ .begin = sink_begin, .pages = sink_pages,
+                                     .commit = sink_commit, .discard = sink_discard,
+                                     .opaque = file };
     return g_steal_pointer(&file);
 }
 
@@ -395,9 +374,7 @@ void suspend_file_close(SuspendFile *file)
 {
     if (!file)
         return;
-    g_atomic_int_set(&file->stop_prefetch, 1);
-    if (file->prefetch)
-        g_thread_join(file->prefetch);
+    hot_pages_stop(file->hot);
     for (int i = 0; i < VM_STATE_FILES; i++) {
         if (file->fd[i] >= 0)
             close(file->fd[i]);

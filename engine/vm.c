@@ -12,6 +12,7 @@
 #include "engine/detached.h"
 #include "engine/engine-log.h"
 #include "engine/lifecycle.h"
+#include "engine/live-snapshots.h"
 #include "engine/snapshot-service.h"
 #include "engine/supervisor.h"
 #include "engine/suspend-file.h"
@@ -51,7 +52,8 @@ typedef struct {
     SuspendFile *state; // NULL: the machine cannot be suspended
     Lifecycle *lifecycle;
     VmObject *object;
-    SnapshotsObject *snapshots; // NULL: no disk is in a store
+    LiveSnapshots *live;        // NULL: no disk is in a store
+    SnapshotsObject *snapshots; // likewise
     guint store_name_id;
     bool named;
 } Vm;
@@ -202,8 +204,6 @@ static bool open_state(Vm *vm, GError **error)
 
 static const char *refuses_while_running(void *opaque, const char *method)
 {
-    if (strcmp(method, "GoTo") == 0)
-        return "the machine is on; stop it, then go to the snapshot";
     if (strcmp(method, "Clone") == 0)
         return "the machine is on; stop it, then clone it";
     return NULL;
@@ -215,8 +215,15 @@ static bool offer_snapshots(Vm *vm, GError **error)
     Store *store = machine_store(lifecycle_machine(vm->lifecycle));
     if (!store)
         return true;
-    SnapshotsObjectHooks hooks = { .refuses = refuses_while_running };
+    vm->live = live_snapshots_new(vm->lifecycle, store);
+    SnapshotsObjectHooks hooks = {
+        .refuses = refuses_while_running,
+        .serves = live_snapshots_serve,
+        .cancel = live_snapshots_cancel,
+        .opaque = vm->live,
+    };
     vm->snapshots = snapshots_object_new(vm->bus, store, &hooks, error);
+    live_snapshots_set_object(vm->live, vm->snapshots);
     g_autofree char *name = vm_store_bus_name(vm->config);
     vm->store_name_id = g_bus_own_name_on_connection(
         vm->bus, name, G_BUS_NAME_OWNER_FLAGS_NONE, NULL, NULL, NULL, NULL);
@@ -229,7 +236,6 @@ static bool build(Vm *vm, GError **error)
         return false;
     if (!open_state(vm, error))
         return false;
-    const MachineStateSource *resume = vm->state ? suspend_file_source(vm->state) : NULL;
     LifecycleConfig config = {
         .machine = {
             .config = vm->config,
@@ -238,7 +244,7 @@ static bool build(Vm *vm, GError **error)
             .spice = true,
             .spice_socket = vm->spice_socket,
             .scanout_socket = vm->scanout_socket,
-            .resume = resume,
+            .resume = vm->state ? suspend_file_source(vm->state) : NULL,
             .firmware_line = firmware_line,
         },
         .suspend_to = vm->state ? suspend_file_sink(vm->state) : NULL,
@@ -254,7 +260,7 @@ static bool build(Vm *vm, GError **error)
     vm->object = vm_object_new(vm->bus, vm->lifecycle, vm->folder, vm->spice_socket, error);
     if (!vm->object)
         return false;
-    vm_object_set_resumed(vm->object, resume != NULL);
+    vm_object_set_resumed(vm->object, machine_is_resumed(machine));
     if (!offer_snapshots(vm, error))
         return false;
     return machine_enter_sandbox(machine, error);
@@ -293,6 +299,7 @@ static int engine_process(void *opaque)
     if (vm->store_name_id)
         g_bus_unown_name(vm->store_name_id);
     snapshots_object_free(vm->snapshots);
+    live_snapshots_free(vm->live);
     lifecycle_free(vm->lifecycle);
     suspend_file_close(vm->state);
     if (vm->bus)

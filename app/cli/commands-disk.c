@@ -132,8 +132,8 @@ static bool pin(const Target *target, const char *node, Pinned *ret_pinned, GErr
             return false;
     } else {
         *ret_pinned = (Pinned){ 0, true, true };
-        if (!lodge_snapshots1_call_take_sync(proxy, "For an export", "", &ret_pinned->id, NULL,
-                                             error))
+        if (!lodge_snapshots1_call_take_sync(proxy, "For an export", "", FALSE,
+                                             &ret_pinned->id, NULL, error))
             return false;
     }
     return !ret_pinned->protected_now ||

@@ -59,8 +59,8 @@ static int run_take(const CliCall *call)
     guint64 id;
     const char *note = cli_value(call, "--note");
     if (!tree_open(cli_argument(call, 0), &tree, &error) ||
-        !lodge_snapshots1_call_take_sync(tree.proxy, cli_argument(call, 1), note ? note : "", &id,
-                                         NULL, &error))
+        !lodge_snapshots1_call_take_sync(tree.proxy, cli_argument(call, 1), note ? note : "",
+                                         !cli_has(call, "--disks-only"), &id, NULL, &error))
         return fail(error);
     printf("%" G_GUINT64_FORMAT "\n", id);
     return CLI_OK;
@@ -68,6 +68,7 @@ static int run_take(const CliCall *call)
 
 static const CliOption take_options[] = {
     { "--note", "TEXT", "what the snapshot is for" },
+    { "--disks-only", NULL, "of a machine that is on: without its memory" },
 };
 
 static const CliCommand command_take = {

@@ -287,7 +287,8 @@ static void on_take_named(gpointer user_data, const char *name, const char *note
 {
     LodgeSnapshots *self = user_data;
     gtk_list_box_unselect_all(self->list); // the new one is where the machine is
-    call(self, _("No Snapshot Was Taken"), "Take", g_variant_new("(ss)", name, note), NULL, 0);
+    call(self, _("No Snapshot Was Taken"), "Take", g_variant_new("(ssb)", name, note, TRUE),
+         NULL, 0);
 }
 
 static void activate_take(GSimpleAction *action, GVariant *parameter, gpointer user_data)

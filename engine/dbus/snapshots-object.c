@@ -35,13 +35,13 @@ typedef struct {
     bool changes; // TreeChanged is due behind it
 } Method;
 
-typedef struct {
+struct SnapshotsCall {
     SnapshotsObject *object;
     const Method *method;
     GDBusMethodInvocation *invocation;
     GVariant *results;
     GError *error;
-} Call;
+};
 
 // ---- Reading ----
 
@@ -132,13 +132,25 @@ static GVariant *diff(SnapshotsObject *object, GVariant *arguments, GError **err
     return g_variant_new("(a{sa(tt)})", &b);
 }
 
+static GVariant *thumbnail(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    g_variant_get(arguments, "(t)", &id);
+    g_autoptr(GBytes) png = store_blob_get(object->store, id, SNAPSHOTS_THUMBNAIL, error);
+    if (!png)
+        return NULL;
+    GVariant *bytes = g_variant_new_from_bytes(G_VARIANT_TYPE("ay"), png, TRUE);
+    return g_variant_new("(@ay)", bytes);
+}
+
 // ---- Changing ----
 
 static GVariant *take(SnapshotsObject *object, GVariant *arguments, GError **error)
 {
     StoreTake take = { .time = g_get_real_time() };
     StoreNodeId id;
-    g_variant_get(arguments, "(&s&s)", &take.name, &take.note);
+    gboolean memory; // a machine that is on sees to it itself
+    g_variant_get(arguments, "(&s&sb)", &take.name, &take.note, &memory);
     return store_take(object->store, &take, &id, error) ? g_variant_new("(t)", id) : NULL;
 }
 
@@ -253,6 +265,7 @@ static const Method methods[] = {
     { "List", list, false },
     { "Forecast", forecast, false },
     { "Diff", diff, false },
+    { "Thumbnail", thumbnail, false },
     { "Take", take, true },
     { "GoTo", go_to, true },
     { "Delete", delete_node, true },
@@ -276,7 +289,7 @@ static void used(SnapshotsObject *object)
 // Main thread, with the results there.
 static gboolean finish_call(gpointer data)
 {
-    Call *call = data;
+    SnapshotsCall *call = data;
     SnapshotsObject *object = call->object;
     if (call->error) {
         errors_return(call->invocation, call->error);
@@ -295,7 +308,7 @@ static gboolean finish_call(gpointer data)
 
 static void work(gpointer data, gpointer user_data)
 {
-    Call *call = data;
+    SnapshotsCall *call = data;
     GVariant *arguments = g_dbus_method_invocation_get_parameters(call->invocation);
     call->results = call->method->work(call->object, arguments, &call->error);
     g_main_context_invoke(NULL, finish_call, call);
@@ -317,18 +330,23 @@ static void method_call(GDBusConnection *connection, const char *sender, const c
     for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
         if (strcmp(methods[i].name, name) != 0)
             continue;
-        Call *call = g_new0(Call, 1);
+        SnapshotsCall *call = g_new0(SnapshotsCall, 1);
         call->object = object;
         call->method = &methods[i];
         call->invocation = invocation;
         object->busy++;
-        g_thread_pool_push(object->pool, call, NULL);
+        if (!object->hooks.serves ||
+            !object->hooks.serves(object->hooks.opaque, call, name, arguments))
+            g_thread_pool_push(object->pool, call, NULL);
         return;
     }
-    if (strcmp(name, "Cancel") == 0)
+    if (strcmp(name, "Cancel") == 0) {
         g_cancellable_cancel(object->clone_cancel);
-    else if (object->hooks.release) // "Release": there is no other method
+        if (object->hooks.cancel)
+            object->hooks.cancel(object->hooks.opaque);
+    } else if (object->hooks.release) { // "Release": there is no other method
         object->hooks.release(object->hooks.opaque);
+    }
     g_dbus_method_invocation_return_value(invocation, NULL);
 }
 
@@ -369,6 +387,19 @@ SnapshotsObject *snapshots_object_new(GDBusConnection *connection, Store *store,
         return object;
     snapshots_object_free(object);
     return NULL;
+}
+
+void snapshots_call_end(SnapshotsCall *call, GVariant *results, const GError *error)
+{
+    call->results = results;
+    call->error = error ? g_error_copy(error) : NULL;
+    finish_call(call);
+}
+
+void snapshots_object_progress(SnapshotsObject *object, uint64_t done, uint64_t total)
+{
+    g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH, INTERFACE,
+                                  "Progress", g_variant_new("(tt)", done, total), NULL);
 }
 
 unsigned snapshots_object_busy(const SnapshotsObject *object)

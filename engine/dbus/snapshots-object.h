@@ -10,8 +10,10 @@
 #include <gio/gio.h>
 
 #define SNAPSHOTS_OBJECT_PATH "/org/lodge/Snapshots"
+#define SNAPSHOTS_THUMBNAIL "thumbnail" // the volume of a node that is its picture, PNG
 
 typedef struct SnapshotsObject SnapshotsObject;
+typedef struct SnapshotsCall SnapshotsCall; // of a method, until it is answered
 
 typedef struct {
     // Somebody called, or a call has ended: the service is not idle. May be NULL.
@@ -20,12 +22,23 @@ typedef struct {
     void (*release)(void *opaque);
     // Whether a method cannot be served now: one sentence why, or NULL. May be NULL.
     const char *(*refuses)(void *opaque, const char *method);
+    // A machine that is on carries out a method itself: true, and snapshots_call_end follows, at
+    // once or later. False: the store alone is asked. May be NULL.
+    bool (*serves)(void *opaque, SnapshotsCall *call, const char *method, GVariant *arguments);
+    // Somebody called Cancel. May be NULL.
+    void (*cancel)(void *opaque);
     void *opaque;
 } SnapshotsObjectHooks;
 
 // Exports the object on the connection. The store must outlive it. hooks: copied.
 SnapshotsObject *snapshots_object_new(GDBusConnection *connection, Store *store,
                                       const SnapshotsObjectHooks *hooks, GError **error);
+// The end of a call that a hook serves. results: taken over, NULL: none; error: the caller's; where
+// it is set there are no results.
+void snapshots_call_end(SnapshotsCall *call, GVariant *results, const GError *error);
+// Announces how far a call that a hook serves is. Bytes.
+void snapshots_object_progress(SnapshotsObject *object, uint64_t done, uint64_t total);
+
 // Calls that are under way.
 unsigned snapshots_object_busy(const SnapshotsObject *object);
 // Takes it off the bus; a clone under way is cancelled, calls are waited for. NULL is allowed.

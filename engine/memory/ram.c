@@ -30,10 +30,37 @@ RamBlock *ram_block_new(const char *name, size_t size, GError **error)
     return block;
 }
 
+// Of a memfd that nobody maps any more.
+static gpointer give_back(gpointer opaque)
+{
+    RamBlock *block = opaque;
+    if (fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  (off_t)block->size) < 0)
+        g_info("the memory that a state replaced is not given back: %s", g_strerror(errno));
+    return NULL;
+}
+
+bool ram_block_detach(RamBlock *block, GError **error)
+{
+    if (mmap(block->host, block->size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
+                    "no %zu bytes of host memory for another state: %s", block->size,
+                    g_strerror(errno));
+        return false;
+    }
+    block->foreign = true;
+    if (!block->giving_back)
+        block->giving_back = g_thread_new("give-back", give_back, block);
+    return true;
+}
+
 void ram_block_free(RamBlock *block)
 {
     if (!block)
         return;
+    if (block->giving_back)
+        g_thread_join(block->giving_back);
     munmap(block->host, block->size);
     close(block->fd);
     g_free(block);

@@ -12,9 +12,14 @@ typedef struct {
     size_t size;   // bytes, a multiple of 4096
     int fd;        // memfd, sealed against resize; owned
     bool foreign;  // something else was mapped over it: fd no longer says where there is data
+    GThread *giving_back; // what the memfd held; or NULL
 } RamBlock;
 
 // size: bytes, rounded up to a page. On failure NULL and error names the size (G_IO_ERROR).
 RamBlock *ram_block_new(const char *name, size_t size, GError **error);
 void ram_block_free(RamBlock *block);
+// Lets go of the memfd: the block is private zeros from now on, at the same address, over which
+// others may map what they like. What the memfd held is given back in a thread of its own, because
+// that takes long. False and error (G_IO_ERROR): nothing has changed.
+bool ram_block_detach(RamBlock *block, GError **error);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RamBlock, ram_block_free)

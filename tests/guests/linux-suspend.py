@@ -6,15 +6,13 @@ linux-suspend.py LODGECTL DEMO-FOLDER ENGINE...   Each resume takes the next eng
 import hashlib
 import json
 import os
-import re
-import subprocess
 import sys
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "e2e")]
 import harness  # noqa: E402
+from guest_console import Console  # noqa: E402
 from linux import PAGE, serve  # noqa: E402
 
 if "LODGE_E2E_BUS" not in os.environ:
@@ -31,39 +29,6 @@ WORK = (f"(i=0; while [ ! -e /tmp/stop ]; do (echo $i; dd if=/dev/zero bs={BLOCK
 
 def expected(steps):
     return hashlib.md5(b"".join(b"%d\n" % i + bytes(BLOCK) for i in range(steps))).hexdigest()
-
-
-class Console:
-    """The guest's serial console, for as long as one engine runs."""
-
-    def __init__(self, lodgectl):
-        self.process = subprocess.Popen([lodgectl.program, "console", "m"],
-                                        env=lodgectl.environment, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
-        self.text = ""
-        self.arrived = threading.Condition()
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        while chunk := os.read(self.process.stdout.fileno(), 4096):
-            with self.arrived:
-                self.text += chunk.decode(errors="replace").replace("\r", "")
-                self.arrived.notify_all()
-
-    def wait(self, pattern, seconds=120):
-        found = None
-        with self.arrived:
-            self.arrived.wait_for(lambda: re.search(pattern, self.text), seconds)
-            found = re.search(pattern, self.text)
-        return found
-
-    def type(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def run(tap, lodgectl):

@@ -168,7 +168,8 @@ MachineStateSink held_state_sink(HeldState *state)
 {
     state->source = (MachineStateSource){ source_form, source_memory_size, source_memory,
                                           source_filled, source_consume, state };
-    return (MachineStateSink){ sink_begin, sink_pages, sink_commit, sink_discard, state };
+    return (MachineStateSink){ .begin = sink_begin, .pages = sink_pages, .commit = sink_commit,
+                               .discard = sink_discard, .opaque = state };
 }
 
 void held_state_take(HeldState *state, Machine *machine)
