@@ -8,7 +8,12 @@
 // was written (BT_REQUEST_CODE). A block notes the blocks that followed it and under which key
 // (next, link_key): as long as the key is the same, they follow again. For branches whose target
 // only the run decides, the jump cache leads from a linear address to a candidate, which is right
-// where its own `linear` and `chain_key`, those of its last look-up, agree.
+// where its own `linear` and `chain_key`, those of its last look-up, agree. What is compared is
+// cpu->block_key: the chain key, and under the translator, whose units do not go by that when code
+// was written, how often that was.
+//
+// A block is entered without a look-up as long as its budget lasts. Then the run loop has a look:
+// the translator makes a unit of what is entered often (translator.c).
 #pragma once
 
 #include "engine/vcpu/bt/bt-vm.h"
@@ -17,11 +22,11 @@
 
 struct BtBlock {
     uint64_t linear; // CS base + RIP of the last look-up
-    uint64_t chain_key;
+    uint64_t chain_key; // cpu->block_key of the last look-up
     BtBlock *next[2]; // last seen after it: fall through, taken
     uint64_t link_key[2];
     uint16_t count; // instructions
-    uint16_t entries; // under the translator: times that it ran, up to the option `hot`
+    uint16_t budget; // entries until the run loop wants to see it; 0: at the next one
     uint32_t generation; // of the first page, when it was decoded
     const uint32_t *generation_at; // that generation now
     BtBlock *hash_next;
@@ -32,10 +37,15 @@ struct BtBlock {
     uint32_t key;
     uint16_t size; // bytes
     uint16_t size_second; // of them, those in the second page
+    uint16_t spent; // under the translator: entries whose budget is used up
     bool cached; // false: code in MMIO, dropped after it ran
     bool aliased; // found at two linear addresses under this chain_key: has no links
     BtInsn insn[] __attribute__((aligned(64)));
 };
+
+#define BT_KEY_BITS 14 // of the mode key, see below
+#define BT_BLOCK_WRITES_BITS (32 - BT_KEY_BITS)
+#define BT_NO_BLOCK_KEY UINT64_MAX // no block has it: until the run loop's next turn
 
 // chain_key: low 32 bits the mode key, high 32 bits an epoch, a number that was never used before
 // each time that translations go. Ring 3 and the others have an epoch each, so that a change of the
@@ -48,6 +58,7 @@ static inline void bt_chain_update_key(BtCpu *cpu)
     if (key != cpu->chain_key)
         cpu->jump_salt = 0; // generated code finds nothing in its jump table
     cpu->chain_key = key;
+    cpu->block_key = key | (uint64_t)cpu->block_writes << BT_KEY_BITS;
 }
 
 // Blocks of that epoch are looked up again before they follow one another. chain_key is never 0.
@@ -78,14 +89,15 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
     return (unsigned)(linear ^ linear >> BT_JUMP_CACHE_BITS) & ((1u << BT_JUMP_CACHE_BITS) - 1);
 }
 
-// Enters a block whose RIP is `rip`. cpu->instructions counts a block's instructions when it is
-// entered.
+// Enters a block whose RIP is `rip` and that has some budget left. cpu->instructions counts a
+// block's instructions when it is entered.
 #define BT_ENTER(cpu, block_, rip_)                                                                \
     do {                                                                                           \
         BtBlock *bt_entered = (block_);                                                            \
         (cpu)->block = bt_entered;                                                                 \
         (cpu)->block_rip = (rip_);                                                                 \
         (cpu)->instructions += bt_entered->count;                                                  \
+        bt_entered->budget--;                                                                      \
         BT_RUN((cpu), bt_entered->insn);                                                           \
     } while (0)
 
@@ -98,8 +110,8 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
     do {                                                                                           \
         BtBlock *bt_block = (cpu)->block;                                                          \
         uint64_t bt_rip = (rip_);                                                                  \
-        if (__builtin_expect(bt_block->link_key[which] == (cpu)->chain_key &&                      \
-                                 BT_NO_REQUEST(cpu), 1))                                           \
+        if (__builtin_expect(bt_block->link_key[which] == (cpu)->block_key &&                      \
+                                 BT_NO_REQUEST(cpu) && bt_block->next[which]->budget, 1))          \
             BT_ENTER(cpu, bt_block->next[which], bt_rip);                                          \
         (cpu)->rip = bt_rip;                                                                       \
         (cpu)->link = bt_block;                                                                    \
@@ -114,8 +126,8 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
         uint64_t bt_linear_rip = bt_rip + (cpu)->segment[VCPU_CS].base;                            \
         BtBlock *bt_block = (cpu)->jump_cache[bt_block_jump_index(bt_linear_rip)];                 \
         if (__builtin_expect(bt_block->linear == bt_linear_rip &&                                  \
-                                 bt_block->chain_key == (cpu)->chain_key && BT_NO_REQUEST(cpu),    \
-                             1))                                                                   \
+                                 bt_block->chain_key == (cpu)->block_key && BT_NO_REQUEST(cpu) &&  \
+                                 bt_block->budget, 1))                                             \
             BT_ENTER(cpu, bt_block, bt_rip);                                                       \
         (cpu)->rip = bt_rip;                                                                       \
         return;                                                                                    \

@@ -88,16 +88,16 @@ static BtBlock *look_up(BtCpu *cpu, BtCache *cache, uint64_t physical, uint32_t 
 
 // The block was found at `linear`. Under one key it has one place: what follows it elsewhere is
 // another block, though branch by branch at the same distance.
-static void note_place(BtBlock *block, uint64_t linear, uint64_t chain_key)
+static void note_place(BtBlock *block, uint64_t linear, uint64_t block_key)
 {
     if (block->linear != linear) {
         block->link_key[0] = block->link_key[1] = 0;
-        block->aliased = block->chain_key == chain_key;
-    } else if (block->chain_key != chain_key) {
+        block->aliased = block->chain_key == block_key;
+    } else if (block->chain_key != block_key) {
         block->aliased = false;
     }
     block->linear = linear;
-    block->chain_key = chain_key;
+    block->chain_key = block_key;
 }
 
 void bt_cache_create(BtCpu *cpu)
@@ -148,12 +148,24 @@ BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count)
     return block;
 }
 
+static bool is_at(const BtCpu *cpu, const BtBlock *block, uint64_t token)
+{
+    return block->linear == token && block->chain_key == cpu->block_key;
+}
+
+bool bt_cache_has_cold(const BtCpu *cpu)
+{
+    uint64_t token = cpu->rip + cpu->segment[VCPU_CS].base;
+    const BtBlock *block = cpu->jump_cache[bt_block_jump_index(token)];
+    return is_at(cpu, block, token) && block->budget;
+}
+
 BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
 {
     BtCache *cache = cpu->block_cache;
     uint64_t token = cpu->rip + cpu->segment[VCPU_CS].base;
     BtBlock **jump = &cpu->jump_cache[bt_block_jump_index(token)];
-    if (!alone && (*jump)->linear == token && (*jump)->chain_key == cpu->chain_key)
+    if (!alone && is_at(cpu, *jump, token))
         return *jump;
 
     uint64_t linear = token;
@@ -174,6 +186,7 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
     BtBlock *block = look_up(cpu, cache, physical, key, host, linear);
     if (!block) {
         block = bt_block_form(cpu, &cache->decoders, physical, host, key);
+        block->budget = bt_translator_budget(cpu);
         cpu->stats.translations++;
         if (block->cached) {
             BtBlock **bucket = &cache->bucket[hash_index(physical, key)];
@@ -189,9 +202,8 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
         return bt_cache_find(cpu, true);
     }
     if (!alone && block->cached) {
-        note_place(block, token, cpu->chain_key);
-        if (!cpu->translator) // which wants to see every entry
-            *jump = block;
+        note_place(block, token, cpu->block_key);
+        *jump = block;
     }
     return block;
 }

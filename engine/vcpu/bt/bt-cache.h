@@ -16,6 +16,9 @@ typedef struct {
 // The block for cpu->rip, formed where there is none. alone: of one instruction. May raise.
 BtBlock *bt_cache_find(BtCpu *cpu, bool alone);
 
+// The block for cpu->rip is known without a look-up, and the run loop need not see it.
+bool bt_cache_has_cold(const BtCpu *cpu);
+
 // Memory for a block of `count` instructions. May give up all blocks that there are.
 BtBlock *bt_cache_allocate(BtCpu *cpu, unsigned count);
 

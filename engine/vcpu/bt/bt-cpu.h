@@ -143,6 +143,7 @@ struct BtCpu {
     uint64_t flat_mask;  // what addresses in a flat segment wrap to; kept by the run loop
     uint64_t rip_mask;   // what RIP wraps to: code_bits; kept by the run loop
     uint64_t chain_key;  // bt-block.h
+    uint64_t block_key;  // bt-block.h; BT_NO_BLOCK_KEY: none follows the one that runs
     BtBlock *block;      // the one that runs, or NULL between blocks
     BtBlock *link;       // the block that the run loop links the next one to, or NULL
     uint8_t link_way;
@@ -208,6 +209,7 @@ struct BtCpu {
     bool stepping, stepping_tf; // bt_debug_after is due; RFLAGS.TF before the instruction
     uint32_t chain_limit; // CS limit that chain_key was made for
     uint32_t chain_epoch[2], chain_epoch_last; // bt-block.h
+    uint32_t block_writes; // bt-block.h: times that code was written, under the translator
     void *simd_private; // bt-simd.c: compiled forms
     BtRange range[BT_RANGES]; // bt-range.h
 

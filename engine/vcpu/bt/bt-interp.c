@@ -155,6 +155,17 @@ static void make_sample(BtCpu *cpu)
     __atomic_store_n(&s->number, s->number + 1, __ATOMIC_RELEASE);
 }
 
+// Blocks are looked up again. Units are not: nothing leads to one that was written.
+static void code_written(BtCpu *cpu)
+{
+    if (cpu->translator)
+        bt_translator_code_written(cpu);
+    if (!cpu->translator || ++cpu->block_writes >> BT_BLOCK_WRITES_BITS) {
+        cpu->block_writes = 0;
+        bt_mmu_renew_chains(cpu);
+    }
+}
+
 // True where run must return; cpu->exit is filled.
 static bool serve_requests(BtCpu *cpu)
 {
@@ -170,12 +181,8 @@ static bool serve_requests(BtCpu *cpu)
         clear_request(cpu, ~LASTING_REQUESTS);
         if (request & BT_REQUEST_SAMPLE)
             make_sample(cpu);
-        if (request & BT_REQUEST_CODE) {
-            if (cpu->translator) // nothing leads to a unit that was written: links are cut
-                bt_translator_code_written(cpu);
-            else
-                bt_mmu_renew_chains(cpu);
-        }
+        if (request & BT_REQUEST_CODE)
+            code_written(cpu);
     }
     if (cpu->wait_for_sipi) {
         cpu->exit = (VcpuExit){.reason = VCPU_EXIT_HALT};
@@ -204,12 +211,14 @@ static void run_block(BtCpu *cpu, BtBlock *block)
     cpu->block = block;
     cpu->block_rip = cpu->rip;
     cpu->instructions += block->count;
+    block->budget -= block->budget != 0;
     bt_run_from(cpu, block->insn);
 }
 
 // One instruction, with what single-stepping and breakpoints want around it.
 static void run_alone(BtCpu *cpu)
 {
+    cpu->block_key = BT_NO_BLOCK_KEY; // no other one behind it
     if (request_of(cpu) & BT_REQUEST_STEP) {
         bt_debug_before(cpu);
         cpu->stepping_tf = cpu->rflags_rest & BT_FLAG_TF;
@@ -229,15 +238,15 @@ static void run_alone(BtCpu *cpu)
 
 static void run_next(BtCpu *cpu)
 {
-    if (cpu->translator) { // blocks do not follow one another: each time that one runs counts
-        if (!bt_translator_run(cpu)) {
-            cpu->stats.units[VCPU_UNIT_BLOCKS]++;
-            run_block(cpu, bt_cache_find(cpu, false));
-        }
+    if (cpu->translator && bt_translator_run(cpu)) {
         cpu->link = NULL;
         return;
     }
     BtBlock *block = bt_cache_find(cpu, false);
+    if (cpu->translator)
+        cpu->stats.units[VCPU_UNIT_BLOCKS]++;
+    else
+        block->budget = UINT16_MAX;
     if (!bt_follow_allows(cpu, block->count)) {
         cpu->link = NULL;
         run_alone(cpu);
@@ -246,9 +255,9 @@ static void run_next(BtCpu *cpu)
     // The block it came from is still there: giving up all blocks clears the link.
     BtBlock *from = cpu->link;
     cpu->link = NULL;
-    if (from && block->cached && !from->aliased && from->chain_key == cpu->chain_key) {
+    if (from && block->cached && !from->aliased && from->chain_key == cpu->block_key) {
         from->next[cpu->link_way] = block;
-        from->link_key[cpu->link_way] = cpu->chain_key;
+        from->link_key[cpu->link_way] = cpu->block_key;
     }
     run_block(cpu, block);
 }

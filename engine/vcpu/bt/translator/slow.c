@@ -51,6 +51,7 @@ static void run(BtCpu *cpu, BtCallOut *out)
     cpu->block_rip = out->rip;
     cpu->shadow = out->shadow ? BT_SHADOW_STI : 0;
     cpu->unit_continues = false;
+    cpu->block_key = BT_NO_BLOCK_KEY; // one instruction
     bt_run_from(cpu, out->block.insn);
     cpu->block = NULL;
     cpu->insn = NULL;

@@ -166,20 +166,31 @@ static bool linear_rip(const BtCpu *cpu, uint64_t *ret_linear)
     return cpu->rip <= MIN(cpu->segment[VCPU_CS].limit, cpu->rip_mask);
 }
 
+static uint16_t budget(const BtTranslator *t)
+{
+    return (uint16_t)MIN(t->options.hot - 1, UINT16_MAX);
+}
+
 // A unit for the block at cpu->rip, where it ran often enough.
 static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host)
 {
     BtBlock *block = bt_cache_find(cpu, false);
     unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
-    unsigned hot = cpu->translator->options.hot;
-    hot = hot == 1 ? 1 : MIN(hot << writes, UINT16_MAX); // 1: tests want all code translated
-    if (!block->cached || ++block->entries < hot)
+    if (!block->cached || block->budget)
         return NULL;
-    block->entries = 0; // where it cannot be translated, not so soon again
+    unsigned hot = cpu->translator->options.hot;
+    unsigned spent = block->spent + hot;
+    if (hot > 1 && spent < MIN(hot << writes, UINT16_MAX)) { // 1: tests want all code translated
+        block->spent = (uint16_t)spent;
+        block->budget = budget(cpu->translator);
+        return NULL;
+    }
     const BtCache *cache = cpu->block_cache;
     BtUnit *unit = bt_unit_form(cpu, &cache->decoders, block, linear, physical, host);
     if (unit)
         cpu->stats.translations++;
+    else // not so soon again
+        block->budget = budget(cpu->translator);
     return unit;
 }
 
@@ -187,6 +198,8 @@ static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_
 static const uint8_t *find_code(BtCpu *cpu, bool may_form)
 {
     BtTranslator *t = cpu->translator;
+    if (bt_cache_has_cold(cpu))
+        return NULL;
     if (!cpu->jump_salt)
         bt_units_update_salt(cpu);
     const BtJump *jump = &cpu->jump[cpu->rip & ((1u << BT_JUMP_BITS) - 1)];
@@ -234,6 +247,11 @@ const uint8_t *bt_unit_next(BtCpu *cpu)
         return NULL;
     bt_run_update(cpu);
     return find_code(cpu, false);
+}
+
+uint16_t bt_translator_budget(const BtCpu *cpu)
+{
+    return cpu->translator ? budget(cpu->translator) : UINT16_MAX;
 }
 
 void bt_translator_code_written(BtCpu *cpu)

@@ -22,6 +22,9 @@ void bt_translator_begin(BtCpu *cpu);
 // cpu->rip right. False: the interpreter runs the block. May raise, and faults leave by longjmp.
 bool bt_translator_run(BtCpu *cpu);
 
+// How often a new block is entered before the run loop has a look at it.
+uint16_t bt_translator_budget(const BtCpu *cpu);
+
 // The run loop served BT_REQUEST_CODE: code was written.
 void bt_translator_code_written(BtCpu *cpu);
 
