@@ -40,7 +40,7 @@ typedef struct {
 // The translator's counters. Names for `lodgectl run --stats` are in vcpu-exit.c.
 typedef enum {
     VCPU_UNIT_ENTRIES,   // times that the run loop entered a unit of host code
-    VCPU_UNIT_BLOCKS,    // blocks that the interpreter ran because they are cold
+    VCPU_UNIT_BLOCKS,    // blocks that the run loop gave to the interpreter: they are cold
     VCPU_UNIT_LINKS,     // direct branches that were led to another unit
     VCPU_UNIT_CALL_OUTS, // instructions without a form in host code
     VCPU_UNIT_REFILLS,   // memory accesses that filled the TLB
@@ -52,6 +52,7 @@ typedef enum {
     VCPU_UNIT_DROPPED_MANY,    // so much was written that nobody knows what
     VCPU_UNIT_DROPPED_REGROUP, // a check for several accesses failed too often
     VCPU_UNIT_REVIVED,   // of these, found unchanged
+    VCPU_UNIT_RELOCATED, // made from one at another linear address
     VCPU_UNIT_FORGETS,   // times that all units were given up
     VCPU_UNIT_CODE,      // bytes of host code made
     VCPU_UNIT_COUNTERS

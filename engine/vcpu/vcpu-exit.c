@@ -29,8 +29,8 @@ const char *vcpu_unit_counter_name(VcpuUnitCounter counter)
         [VCPU_UNIT_DROPPED_MAP] = "dropped_by_memory_map",
         [VCPU_UNIT_DROPPED_MANY] = "dropped_by_many_writes",
         [VCPU_UNIT_DROPPED_REGROUP] = "dropped_to_regroup",
-        [VCPU_UNIT_REVIVED] = "revived",      [VCPU_UNIT_FORGETS] = "forgets",
-        [VCPU_UNIT_CODE] = "code_bytes",
+        [VCPU_UNIT_REVIVED] = "revived",      [VCPU_UNIT_RELOCATED] = "relocated",
+        [VCPU_UNIT_FORGETS] = "forgets",      [VCPU_UNIT_CODE] = "code_bytes",
     };
     return (unsigned)counter < VCPU_UNIT_COUNTERS ? counters[counter] : "unknown";
 }

@@ -7,6 +7,7 @@
 //   emit-divide.c  DIV, IDIV
 //   emit-stack.c   PUSH, POP, LEAVE
 //   emit-branch.c  near control transfers
+// What they put into code and what depends on the unit's RIP or index they note by relocate.c.
 // An emitter returns false, having emitted nothing, for what is not its own; the rest is called
 // out. Accesses to guest memory all go through emit-memory.c.
 #pragma once
@@ -51,6 +52,7 @@ typedef struct {
     uint8_t address_size; // bytes: 4 or 8
     uint16_t size;       // bytes of the access
     bool write;
+    bool of_rip;         // base and index absent: the displacement is made from the unit's RIP
     uint8_t alignment;   // that is demanded, minus one
 } BtAccess;
 
@@ -91,7 +93,9 @@ typedef struct {
     BtX87Last x87_last;   // BT_COLD_SITE: to be noted before it leaves
 } BtCold;
 
-typedef struct {
+enum { BT_FIXUPS_MOST = 2048 };
+
+typedef struct BtDraft {
     BtCpu *cpu;
     BtTranslator *t;
     BtUnit *unit;
@@ -115,6 +119,8 @@ typedef struct {
     unsigned groups;
     uint8_t open;         // classes that are open here (residency.c)
     BtX87Last x87_last;
+    BtFixup fixup[BT_FIXUPS_MOST];
+    unsigned fixups;
 } BtDraft;
 
 static inline BtGuestInsn *bt_draft_insn(BtDraft *d)
@@ -205,6 +211,15 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
 // Behind the straight code: what the site does first, with the linear address in T1. Falls through,
 // T1 as it was, where C must help.
 void bt_emit_cold_access(BtDraft *d, const BtCold *cold);
+
+// ---- relocate.c ----
+
+// What was emitted last (4 or 8 bytes) is of this kind.
+void bt_note_fixup(BtDraft *d, BtFixupKind kind);
+// reg = value, an address of guest code or made from one.
+void bt_emit_of_rip(BtDraft *d, unsigned reg, uint64_t value);
+// Calls or jumps to a thunk; distance_at: of that.
+void bt_reach_thunk(BtDraft *d, uint8_t *distance_at, uint32_t thunk);
 
 // ---- groups.c ----
 

@@ -152,8 +152,9 @@ static void emit_return_address(BtDraft *d, HostMemory at, unsigned scratch)
     if (size == 4 || (int64_t)rip == (int32_t)rip) {
         host_op_memory(c, size, 0xc7, 0, at);
         host_32(c, (uint32_t)rip);
+        bt_note_fixup(d, size == 4 ? BT_FIXUP_RIP_U32 : BT_FIXUP_RIP_S32);
     } else {
-        host_load_constant(c, scratch, rip);
+        bt_emit_of_rip(d, scratch, rip);
         host_store(c, size, at, scratch);
     }
     host_lea(c, size, HOST_GUEST_RSP, host_based(HOST_GUEST_RSP, -(int)size));

@@ -369,7 +369,11 @@ static bool emit_lea(BtDraft *d)
         uint64_t value = bt_draft_next_rip(d, g) + (uint64_t)g->decoded.operand[1].mem.disp.value;
         if (size == 2)
             return false;
-        host_load_constant(c, to, size == 4 ? (uint32_t)value : value);
+        if (size == 8)
+            bt_emit_of_rip(d, to, value);
+        else
+            host_load_constant(c, to, (uint32_t)value);
+        d->unit->fixed |= size != 8;
     } else {
         HostMemory m = { .base = HOST_NONE, .index = HOST_NONE, .scale = address.scale,
                          .displacement = (int32_t)address.displacement };

@@ -38,6 +38,7 @@ bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned opera
     };
     if (address.rip_relative) {
         ret_access->base = BT_REG_ZERO;
+        ret_access->of_rip = true;
         ret_access->displacement =
             (int64_t)(bt_draft_next_rip(d, g) + (uint64_t)o->mem.disp.value);
     }
@@ -73,7 +74,11 @@ static void emit_linear(BtDraft *d, const BtAccess *a)
     unsigned cut = bt_draft_long(d) && a->address_size == 8 ? 8 : 4;
     if (a->base == BT_REG_ZERO && a->index == BT_REG_ZERO) {
         uint64_t constant = (uint64_t)a->displacement;
-        host_load_constant(c, HOST_T1, cut == 8 ? constant : (uint32_t)constant);
+        if (a->of_rip && cut == 8)
+            bt_emit_of_rip(d, HOST_T1, constant);
+        else
+            host_load_constant(c, HOST_T1, cut == 8 ? constant : (uint32_t)constant);
+        d->unit->fixed |= a->of_rip && cut != 8;
     } else {
         HostMemory m = { .base = HOST_NONE, .index = HOST_NONE, .scale = a->scale,
                          .displacement = (int32_t)a->displacement };

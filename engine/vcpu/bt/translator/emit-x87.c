@@ -65,7 +65,7 @@ void bt_emit_note_x87(BtDraft *d, BtX87Last last)
     if (!last.present)
         return;
     const BtGuestInsn *g = &d->insn[last.insn];
-    host_load_constant(c, HOST_T3, bt_draft_rip(d, g));
+    bt_emit_of_rip(d, HOST_T3, bt_draft_rip(d, g));
     host_store(c, 8, HOST_CPU(fpu.instruction_pointer), HOST_T3);
     host_op_memory(c, 2, 0xc7, 0, HOST_CPU(fpu.opcode)); // mov word, fop
     uint16_t fop = (uint16_t)fop_of(g);
@@ -89,7 +89,11 @@ static void emit_offset(BtDraft *d, const BtAccess *a)
                      .displacement = (int32_t)a->displacement };
     if (a->base == BT_REG_ZERO && a->index == BT_REG_ZERO) {
         uint64_t constant = (uint64_t)a->displacement;
-        host_load_constant(c, HOST_T1, a->address_size == 8 ? constant : (uint32_t)constant);
+        if (a->of_rip && a->address_size == 8)
+            bt_emit_of_rip(d, HOST_T1, constant);
+        else
+            host_load_constant(c, HOST_T1, a->address_size == 8 ? constant : (uint32_t)constant);
+        d->unit->fixed |= a->of_rip && a->address_size != 8;
     } else {
         if (a->base != BT_REG_ZERO)
             m.base = (uint8_t)bt_host_of(a->base);

@@ -69,7 +69,9 @@ void bt_emit_call_out(BtDraft *d)
     call_out->rest = d->count - d->at - 1;
     call_out->shadow = bt_draft_in_shadow(d);
     host_load_constant(c, HOST_T1, (uintptr_t)call_out);
-    host_reach(host_call(c), d->t->writable + d->t->call_out);
+    bt_note_fixup(d, BT_FIXUP_CALL_OUT);
+    d->unit->fixed |= (uintptr_t)call_out <= UINT32_MAX; // a shorter form
+    bt_reach_thunk(d, host_call(c), d->t->call_out);
 }
 
 // ---- Behind the straight code ----
@@ -78,7 +80,8 @@ static void emit_leave_by(BtDraft *d, uint32_t link)
 {
     HostCode *c = &d->code;
     host_load_constant(c, HOST_T2, link);
-    host_reach(host_jump(c), d->t->writable + d->t->leave);
+    bt_note_fixup(d, BT_FIXUP_LINK);
+    bt_reach_thunk(d, host_jump(c), d->t->leave);
 }
 
 // In the unit's page for sure, all of the instruction there included.
@@ -195,8 +198,9 @@ static void emit_cold_site(BtDraft *d, const BtCold *cold)
         host_lea(c, 8, HOST_T1, cold->address);
     bt_emit_cold_access(d, cold);
     bt_emit_note_x87(d, cold->x87_last);
-    host_reach(host_call(c), d->t->writable + d->t->slow);
+    bt_reach_thunk(d, host_call(c), d->t->slow);
     host_32(c, cold->site);
+    bt_note_fixup(d, BT_FIXUP_SITE);
 }
 
 static bool emit_inline(BtDraft *d)

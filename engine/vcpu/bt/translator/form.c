@@ -352,6 +352,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     d->insn = work->insn;
     d->count = d->at = d->colds = 0;
     d->first_site = t->sites;
+    d->fixups = 0;
     d->decoders = decoders;
     d->code = (HostCode){ t->writable + t->used, t->writable + t->size, false };
 
@@ -359,6 +360,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     work->page_size = 0x1000;
     if (block->size_second) {
         unit->physical_second = block->physical_second;
+        unit->fixed = true;
         unit->generation_second_at = &cpu->vm->code_generation[block->physical_second >> 12];
         memcpy(work->page + (physical & 0xfff), block->insn[0].bytes, block->size);
         work->page_size = 0x1000 + block->size_second;
@@ -370,9 +372,14 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
         return NULL;
     bt_groups_plan(d);
     find_live_flags(d, work);
-    if (!bt_emit_unit(d))
+    unit->first_link = t->links;
+    unit->first_site = t->sites;
+    if (!bt_emit_unit(d) || !bt_fixups_keep(d))
         return NULL;
-    uint32_t end = (bt_draft_offset(d, d->code.at) + 15) & ~15u;
+    unit->end = bt_draft_offset(d, d->code.at);
+    unit->links = (uint16_t)(t->links - unit->first_link);
+    unit->sites = (uint16_t)(t->sites - unit->first_site);
+    uint32_t end = (unit->end + 15) & ~15u;
     cpu->stats.units[VCPU_UNIT_CODE] += end - t->used;
     t->used = end;
     bt_units_add(cpu, unit);

@@ -160,7 +160,7 @@ static void plan_access(BtDraft *d, Plan *p, unsigned insn, const BtAccess *a)
     if (place->offset > INT64_MAX - 2 * WINDOW || place->offset < INT64_MIN + 2 * WINDOW)
         return;
     uint64_t roots = base.root | (uint64_t)index.root << 16 | (uint64_t)a->scale << 32 |
-                     (uint64_t)a->write << 40;
+                     (uint64_t)a->write << 40 | (uint64_t)a->of_rip << 48;
     for (unsigned i = p->open; i < d->groups; i++) {
         BtGroup *group = &d->group[i];
         int64_t low = MIN(group->low, place->offset);
@@ -262,6 +262,7 @@ BtPlace *bt_group_place(BtDraft *d, const BtAccess *a)
     const BtAccess *planned = &place->access;
     if (!place->planned || place->group == BT_GROUP_NONE || d->group[place->group].off ||
         planned->base != a->base || planned->index != a->index || planned->scale != a->scale ||
+        planned->of_rip != a->of_rip ||
         planned->displacement != a->displacement || planned->size != a->size ||
         planned->segment != a->segment || planned->address_size != a->address_size)
         return NULL;

@@ -122,7 +122,7 @@ static BtCallOut *decode_site(BtCpu *cpu, uint32_t index, const BtUnit *unit, ui
 {
     BtTranslator *t = cpu->translator;
     BtCallOut **slot = &t->slow_cache[index % BT_SLOW_CACHE];
-    if (*slot && (*slot)->site == index)
+    if (*slot && (*slot)->site == index && (*slot)->rip == rip)
         return *slot;
     const BtCache *cache = cpu->block_cache;
     unsigned offset = (unsigned)((unit->physical & 0xfff) + (rip - unit->rip)) & 0xfff;

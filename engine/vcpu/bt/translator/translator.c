@@ -198,8 +198,6 @@ static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_
 static const uint8_t *find_code(BtCpu *cpu, bool may_form)
 {
     BtTranslator *t = cpu->translator;
-    if (bt_cache_has_cold(cpu))
-        return NULL;
     if (!cpu->jump_salt)
         bt_units_update_salt(cpu);
     const BtJump *jump = &cpu->jump[cpu->rip & ((1u << BT_JUMP_BITS) - 1)];
@@ -207,6 +205,8 @@ static const uint8_t *find_code(BtCpu *cpu, bool may_form)
         cpu->unit_flags = cpu->flags_status;
         return jump->code;
     }
+    if (bt_cache_has_cold(cpu))
+        return NULL;
     uint64_t linear;
     if (cpu->code_bits == 16 || !linear_rip(cpu, &linear))
         return NULL;

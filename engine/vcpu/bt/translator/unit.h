@@ -6,7 +6,8 @@
 // thread alone makes, links, runs and drops them, so there is no lock and no cross-modification.
 //
 // A unit is found by linear and physical address, RIP and mode key of its first instruction. All
-// four are baked into its code. Entries:
+// four are baked into its code, but the first and third so that code which is mapped elsewhere too
+// needs no second translation (relocate.c). Entries:
 //   saved    the guest's flags are in cpu->unit_flags; from indirect branches
 //   entry    polls for requests first; for backward branches and what the run loop enters
 //   forward  behind the poll
@@ -34,27 +35,53 @@ typedef struct {
     uint16_t offset, size;
 } BtUnitRun;
 
+// A place in a unit's code that is another one where the unit lies elsewhere (relocate.c). code: of
+// its last byte plus 1, from the unit's first.
+typedef enum {
+    BT_FIXUP_RIP_U32, // made from the unit's RIP; zero-extended
+    BT_FIXUP_RIP_S32, // ... sign-extended
+    BT_FIXUP_RIP_64,
+    BT_FIXUP_LINK,     // number of a link, 32 bits
+    BT_FIXUP_SITE,     // number of a site, 32 bits
+    BT_FIXUP_CALL_OUT, // address of a call-out, 64 bits
+    BT_FIXUP_DISTANCE, // to a thunk, 32 bits
+} BtFixupKind;
+
+typedef struct {
+    uint32_t code;
+    uint8_t kind; // BtFixupKind
+} BtFixup;
+
 struct HostCode;
 typedef struct BtUnit BtUnit;
 struct BtUnit {
+    // What a look-up reads: one cache line.
     uint64_t rip, linear, physical; // of the first instruction
-    uint64_t physical_second; // page that its only instruction reaches into, 0: none
-    uint32_t key;                   // mode key
-    uint32_t limit;                 // of CS
-    const uint32_t *generation_at, *generation_second_at; // the pages' generations now
-    uint32_t generation, generation_second; // when the unit was made, or found unchanged
-    uint32_t saved, entry, forward; // offsets of code
-    uint32_t incoming;              // links that lead here: index of the first, 0: none
-    uint16_t count;                 // instructions
-    uint16_t low, size;             // bytes of the page from the first to the last that it covers
-    uint16_t runs;
-    uint16_t group_failures; // groups.c
+    BtUnit *hash_next;
+    uint32_t key;       // mode key
+    uint32_t limit;     // of CS
+    const uint32_t *generation_at; // the page's generation now
+    uint32_t generation; // when the unit was made, or found unchanged
+    uint32_t forward;   // the entries: offsets of code
     bool dropped;
     bool spoilt;        // is never found again
+    bool fixed;         // is good for its own linear address only
+    uint32_t saved, entry;
+    uint64_t physical_second; // page that its only instruction reaches into, 0: none
+    const uint32_t *generation_second_at;
+    uint32_t generation_second;
+    uint32_t incoming;  // links that lead here: index of the first, 0: none
+    uint16_t count;     // instructions
+    uint16_t low, size; // bytes of the page from the first to the last that it covers
+    uint16_t runs;
+    uint16_t group_failures; // groups.c
+    uint16_t links, sites, fixups;
+    uint32_t first_link, first_site;
+    uint32_t end;       // offset behind its code, which begins at `saved`
     uint8_t *bytes;     // those bytes as they were, for comparison
     BtUnitRun *run;     // the parts of them that are code
-    BtUnit *hash_next;
-};
+    const BtFixup *fixup; // what depends on where it lies
+} __attribute__((aligned(64)));
 
 // A direct way out.
 typedef struct {
@@ -180,10 +207,16 @@ struct BtTranslator {
 
 // The unit for cpu->rip where there is one, up to date with memory; linear, physical: of cpu->rip.
 BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host);
-// Room for a unit, its links, sites and code; may forget all others.
+// Whether there is room for any unit, its links, sites and code. begin: makes room, for which it
+// may forget all others.
+bool bt_units_have_room(const BtTranslator *t);
 BtUnit *bt_units_begin(BtCpu *cpu);
 // It is complete: can be found from now on.
 void bt_units_add(BtCpu *cpu, BtUnit *unit);
+// Takes the link back to its stub.
+void bt_units_unlink(BtTranslator *t, uint32_t link);
+// A processor may have fetched what a store through the other view changed: after such stores.
+void bt_units_synchronize(void);
 // The link's target is `unit`, as things are now.
 void bt_units_link(BtCpu *cpu, uint32_t link, BtUnit *unit);
 // Makes writers to the unit's code noticed from now on and notes the pages' generations. True where
@@ -203,6 +236,15 @@ void bt_units_update_salt(BtCpu *cpu);
 // Memory that lives as long as the units; NULL where there is none left.
 void *bt_units_data(BtTranslator *t, size_t size, size_t alignment);
 
+// ---- relocate.c ----
+
+// A unit at cpu->rip made from `unit`, which is of the same code elsewhere and up to date; NULL
+// where that cannot be. in_place: `unit` itself goes there.
+BtUnit *bt_unit_relocate(BtCpu *cpu, BtUnit *unit, uint64_t linear, bool in_place);
+// Notes d->fixup at the unit. False: no room.
+struct BtDraft;
+bool bt_fixups_keep(struct BtDraft *d);
+
 // ---- form.c ----
 
 void *bt_draft_space_new(void); // for BtTranslator.draft; free with g_free
@@ -212,7 +254,9 @@ void *bt_draft_space_new(void); // for BtTranslator.draft; free with g_free
 BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
                      uint64_t physical, const uint8_t *host);
 
-// Takes away whatever leads to the unit.
+// Takes away whatever leads to the unit; drop: and it has to be compared with memory before it is
+// found again.
+void bt_units_cut_off(BtCpu *cpu, BtUnit *unit);
 void bt_units_drop(BtCpu *cpu, BtUnit *unit);
 
 // ---- groups.c ----

@@ -2,6 +2,8 @@
 // The units of one CPU: finding them, leading one to the next, and taking back what leads to code
 // that is no longer what it was. unit.h tells what there is.
 //
+// Code that is mapped at several linear addresses has a unit at some of them, made from each other.
+//
 // When code is written (BT_REQUEST_CODE) every page with units whose generation moved on loses
 // them: links that lead to them are turned back to their stubs and the jump table forgets them.
 // Their bytes are compared when they are wanted again, so data beside code costs no translation.
@@ -11,11 +13,14 @@
 #include "engine/vcpu/bt/bt-range.h"
 
 // Room that any unit has: its code, links, sites and call-outs.
-enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 64 << 10 };
+enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 96 << 10 };
 
-static unsigned unit_hash(uint64_t linear, uint64_t physical, uint32_t key)
+// Units of the same code at different linear addresses. One that is wanted at one more goes there.
+enum { MOST_PLACES = 3 };
+
+static unsigned unit_hash(uint64_t physical, uint32_t key)
 {
-    uint64_t h = (linear ^ physical << 20 ^ (uint64_t)key << 44) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t h = (physical ^ (uint64_t)key << 44) * UINT64_C(0x9e3779b97f4a7c15);
     return (unsigned)(h >> 44) & (BT_UNIT_BUCKETS - 1);
 }
 
@@ -24,9 +29,8 @@ static unsigned page_hash(uint64_t page)
     return (unsigned)((page * UINT64_C(0x9e3779b97f4a7c15)) >> 48) & (BT_UNIT_PAGES - 1);
 }
 
-// A processor may have fetched what a store through the other view changed; IRET orders that. Not
-// CPUID, which leaves a virtual machine.
-static void synchronize(void)
+// IRET orders that. Not CPUID, which leaves a virtual machine.
+void bt_units_synchronize(void)
 {
     __asm__ volatile("lea -128(%%rsp), %%rsp\n\t"
                      "mov %%rsp, %%rax\n\t"
@@ -78,14 +82,20 @@ void bt_units_forget(BtCpu *cpu)
     t->pending = 0;
     t->forgets++;
     cpu->stats.units[VCPU_UNIT_FORGETS]++;
-    synchronize();
+    bt_units_synchronize();
+}
+
+bool bt_units_have_room(const BtTranslator *t)
+{
+    return t->size - t->used >= CODE_MOST && BT_UNIT_DATA - t->data_used >= DATA_MOST &&
+           t->units < BT_UNITS && BT_LINKS - t->links >= PER_UNIT &&
+           BT_SITES - t->sites >= PER_UNIT;
 }
 
 BtUnit *bt_units_begin(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;
-    if (t->size - t->used < CODE_MOST || BT_UNIT_DATA - t->data_used < DATA_MOST ||
-        t->units == BT_UNITS || BT_LINKS - t->links < PER_UNIT || BT_SITES - t->sites < PER_UNIT)
+    if (!bt_units_have_room(t))
         bt_units_forget(cpu);
     return &t->unit[t->units];
 }
@@ -134,7 +144,7 @@ void bt_units_add(BtCpu *cpu, BtUnit *unit)
 {
     BtTranslator *t = cpu->translator;
     t->units++;
-    BtUnit **bucket = &t->bucket[unit_hash(unit->linear, unit->physical, unit->key)];
+    BtUnit **bucket = &t->bucket[unit_hash(unit->physical, unit->key)];
     unit->hash_next = *bucket;
     *bucket = unit;
     // Without room to notice its changes it is never found.
@@ -191,23 +201,58 @@ static bool revive(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
     return true;
 }
 
+static bool is_good(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
+{
+    return !unit->spoilt &&
+           ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host));
+}
+
+// The unit at *at is the oldest of `places` that the code has.
+static BtUnit *place(BtCpu *cpu, BtUnit **at, unsigned places, uint64_t linear,
+                     const uint8_t *host)
+{
+    BtUnit *unit = *at;
+    if (!is_good(cpu, unit, host)) {
+        *at = unit->hash_next;
+        return NULL;
+    }
+    bool in_place = places >= MOST_PLACES || !bt_units_have_room(cpu->translator);
+    BtUnit *there = bt_unit_relocate(cpu, unit, linear, in_place);
+    if (there != unit)
+        return there;
+    // The oldest is the last.
+    BtUnit **bucket = &cpu->translator->bucket[unit_hash(unit->physical, unit->key)];
+    *at = unit->hash_next;
+    unit->hash_next = *bucket;
+    *bucket = unit;
+    return unit;
+}
+
 BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host)
 {
     BtTranslator *t = cpu->translator;
-    BtUnit **at = &t->bucket[unit_hash(linear, physical, cpu->mode_key)];
+    BtUnit **at = &t->bucket[unit_hash(physical, cpu->mode_key)];
+    BtUnit **elsewhere = NULL;
+    unsigned places = 0;
     for (BtUnit *unit; (unit = *at); at = &unit->hash_next) {
-        if (unit->linear != linear || unit->physical != physical || unit->rip != cpu->rip ||
-            unit->key != cpu->mode_key || unit->limit != cpu->segment[VCPU_CS].limit)
+        if (unit->physical != physical || unit->key != cpu->mode_key ||
+            unit->limit != cpu->segment[VCPU_CS].limit)
             continue;
+        if (unit->linear != linear || unit->rip != cpu->rip) {
+            if (!unit->fixed) {
+                elsewhere = at;
+                places++;
+            }
+            continue;
+        }
         if (unit->physical_second && !second_page_follows(cpu, unit))
             continue;
-        if (!unit->spoilt &&
-            ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host)))
+        if (is_good(cpu, unit, host))
             return unit;
         *at = unit->hash_next; // stays in the page's list, dropped
         return NULL;
     }
-    return NULL;
+    return elsewhere ? place(cpu, elsewhere, places, linear, host) : NULL;
 }
 
 // ---- Leading to one another ----
@@ -221,6 +266,15 @@ static void take_out(BtTranslator *t, uint32_t index)
     if (*at)
         *at = link->next;
     link->target = 0;
+}
+
+void bt_units_unlink(BtTranslator *t, uint32_t index)
+{
+    BtLink *link = &t->link[index];
+    if (!link->target)
+        return;
+    take_out(t, index);
+    write_32(t, link->distance, link->stub - (link->distance + 4));
 }
 
 void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
@@ -247,7 +301,7 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
         unit->incoming = index;
     }
     cpu->stats.units[VCPU_UNIT_LINKS]++;
-    synchronize();
+    bt_units_synchronize();
 }
 
 static BtJump *jump_slot(BtCpu *cpu, uint64_t rip)
@@ -296,11 +350,9 @@ void bt_units_update_salt(BtCpu *cpu)
 
 // ---- Written code ----
 
-void bt_units_drop(BtCpu *cpu, BtUnit *unit)
+void bt_units_cut_off(BtCpu *cpu, BtUnit *unit)
 {
     BtTranslator *t = cpu->translator;
-    unit->dropped = true;
-    cpu->stats.units[VCPU_UNIT_DROPPED]++;
     for (uint32_t index = unit->incoming; index;) {
         BtLink *link = &t->link[index];
         write_32(t, link->distance, link->stub - (link->distance + 4));
@@ -311,6 +363,13 @@ void bt_units_drop(BtCpu *cpu, BtUnit *unit)
     BtJump *jump = jump_slot(cpu, unit->rip);
     if (jump->code == t->executable + unit->saved)
         *jump = (BtJump){ 0 };
+}
+
+void bt_units_drop(BtCpu *cpu, BtUnit *unit)
+{
+    unit->dropped = true;
+    cpu->stats.units[VCPU_UNIT_DROPPED]++;
+    bt_units_cut_off(cpu, unit);
 }
 
 // cause: the counter of why its units go.
@@ -370,5 +429,5 @@ void bt_units_check(BtCpu *cpu)
         }
     }
     if (changed)
-        synchronize();
+        bt_units_synchronize();
 }
