@@ -10,8 +10,10 @@
 struct BtFollow {
     uint64_t stop_at; // value of cpu->instructions at which run returns KICK; UINT64_MAX: nowhere
     uint64_t rounds;  // turns of the run loop until run returns KICK; 0: no limit
-    // RIP at the last turns of the run loop.
-    uint64_t trace[BT_FOLLOW_TRACE];
+    // The last turns of the run loop: where they began.
+    struct {
+        uint64_t rip, instructions;
+    } trace[BT_FOLLOW_TRACE];
     unsigned traced;
 };
 
@@ -27,7 +29,9 @@ static inline bool bt_follow_stops(BtCpu *cpu)
     }
     if (follow->rounds)
         follow->rounds--;
-    follow->trace[follow->traced++ % BT_FOLLOW_TRACE] = cpu->rip;
+    unsigned turn = follow->traced++ % BT_FOLLOW_TRACE;
+    follow->trace[turn].rip = cpu->rip;
+    follow->trace[turn].instructions = cpu->instructions;
     return false;
 }
 

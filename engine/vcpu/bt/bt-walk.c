@@ -12,6 +12,8 @@
 // have A set get there.
 #include "engine/vcpu/bt/bt-walk.h"
 
+#include "engine/vcpu/bt/bt-block.h"
+
 #include "engine/vcpu/bt/bt-memory.h"
 #include "engine/vcpu/bt/bt-mmu.h"
 #include "engine/vcpu/bt/bt-registers.h"
@@ -57,6 +59,17 @@ static uint64_t entry_read(BtCpu *cpu, uint64_t address, unsigned size)
     return entry_load(page.host_read + (address & 0xfff), size);
 }
 
+// Tables may hold code: where the instruction that walks is in it, the rest of its block goes by
+// what was decoded before. Then it runs once more, alone. The last one of a block may be one that
+// cannot begin again (a task switch), and nothing follows it.
+static void leave_own_block(BtCpu *cpu, uint64_t address, unsigned size)
+{
+    const BtBlock *block = cpu->block;
+    if (block && cpu->insn && cpu->insn != &block->insn[block->count - 1] &&
+        bt_code_is_written(cpu))
+        bt_vm_check_own_block(cpu, address, size);
+}
+
 // Sets bits in an entry. False: the entry has changed, the walk must start again.
 static bool entry_set(BtCpu *cpu, const WalkStep *step, uint64_t bits)
 {
@@ -82,6 +95,7 @@ static bool entry_set(BtCpu *cpu, const WalkStep *step, uint64_t bits)
         if (page.dirty)
             __atomic_store_n(page.dirty, 1, __ATOMIC_RELAXED);
         bt_vm_code_written(cpu->vm, address, step->size);
+        leave_own_block(cpu, address, step->size);
     }
     return done;
 }

@@ -305,8 +305,10 @@ static void describe_way(GString *text, const char *who, BtCpu *cpu)
     const BtFollow *follow = cpu->follow;
     g_string_append_printf(text, "  the %s's way since then, newest first:\n", who);
     for (unsigned i = 1; i <= MIN(follow->traced, BT_FOLLOW_TRACE); i++) {
-        uint64_t rip = follow->trace[(follow->traced - i) % BT_FOLLOW_TRACE];
-        g_string_append_printf(text, "  at %" PRIx64 ":\n", rip);
+        unsigned turn = (follow->traced - i) % BT_FOLLOW_TRACE;
+        uint64_t rip = follow->trace[turn].rip;
+        g_string_append_printf(text, "  at %" PRIx64 " after %" PRIu64 ":\n", rip,
+                               follow->trace[turn].instructions);
         lockstep_describe_code(text, cpu, rip);
     }
 }

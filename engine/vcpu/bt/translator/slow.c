@@ -107,6 +107,8 @@ static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
         return false;
     bool write = site->flags & BT_SITE_WRITE;
     bt_mmu_note(cpu, access, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
+    if (bt_code_is_written(cpu)) // by the walk, in a table that is this unit
+        return false;
     if (crosses)
         return site->range && bt_range_fill(cpu, site->range, linear, site->size, write);
     const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, linear);

@@ -472,6 +472,27 @@ static void test_two_cpus_and_one_entry(void)
     g_assert_cmphex(get_entry(m, kind, MACHINE_DATA) & ~(uint64_t)A, ==, MACHINE_DATA | W | P);
 }
 
+// A page table that is code: a store's walk sets A and D in its entry, which is the immediate of
+// the next instruction.
+static void test_table_is_code(void)
+{
+    enum { PAGE = 0x180 };
+    static const uint8_t code[] = {
+        0xc6, 0x05, 0, 0, 0x18, 0, 0x55, // mov byte ptr [180000h], 55h
+        0xb8, 0x07, 0, 0x18, 0,          // mov eax, the entry
+        0xf4,
+    };
+    g_autoptr(Machine) m = machine_new(1);
+    machine_paging(m);
+    guest_memory_write(m->memory, MACHINE_PT + 4 * (PAGE - 2), code, sizeof code);
+    m->state.rip = MACHINE_PT + 4 * (PAGE - 2);
+    machine_run_bytes(m, 0xf4);
+    g_assert_cmpint(m->exit.reason, ==, VCPU_EXIT_HALT);
+    g_assert_cmphex(m->state.rip, ==, MACHINE_PT + 4 * (PAGE + 1) + 1);
+    g_assert_cmphex(m->state.gpr[VCPU_RAX], ==, PAGE << 12 | 0x67);
+    g_assert_cmphex(machine_read(m, PAGE << 12, 1), ==, 0x55);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -498,5 +519,6 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-mmu/non-canonical", test_noncanonical);
     g_test_add_func("/bt-mmu/alignment", test_alignment);
     g_test_add_func("/bt-mmu/two-cpus", test_two_cpus_and_one_entry);
+    g_test_add_func("/bt-mmu/table-is-code", test_table_is_code);
     return g_test_run();
 }
