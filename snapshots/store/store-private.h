@@ -283,6 +283,8 @@ void store_space_use(Store *store, uint64_t phys, uint64_t count);
 void store_space_give_back(Store *store, uint64_t phys, uint64_t count);
 // Used blocks that no map refers to any more.
 void store_space_free(Store *store, uint64_t phys, uint64_t count);
+// Whether data was freed that is not given out again yet.
+bool store_space_has_freed(const Store *store);
 bool store_space_is_data(const Store *store, uint64_t phys, uint64_t count);
 bool store_space_is_meta(const Store *store, uint64_t phys);
 // Writes what changed into blocks of the space tree. 0 or -errno.
@@ -406,6 +408,7 @@ typedef struct StoreRequest {
     bool may_block; // on the worker: maps may be read from the file
     bool counted, counted_write;
     bool from_reserve; // its new places are to be there
+    bool committed;    // for want of room, before it was tried again
     int result;
     unsigned pending;
     void (*next_step)(struct StoreRequest *s);

@@ -583,6 +583,15 @@ void store_space_free(Store *store, uint64_t phys, uint64_t count)
     store_mark_dirty(store);
 }
 
+bool store_space_has_freed(const Store *store)
+{
+    for (unsigned i = store->space.frees->len; i-- > 0;) {
+        if (g_array_index(store->space.frees, StoreFree, i).punch)
+            return true;
+    }
+    return false;
+}
+
 // --- Giving out again ---
 
 static void release_meta(Store *store, uint64_t phys)

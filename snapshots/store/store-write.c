@@ -242,26 +242,56 @@ static bool room_is_coming(Store *store)
     return false;
 }
 
-// The end of a write, with the mutex: true where it is not to be finished. *ret_again: it is to be
-// written out of the reserve now; else it is back in the queue.
-static bool is_put_off(StoreRequest *s, int result, bool *ret_again)
+// What becomes of a write that found no room.
+typedef enum {
+    FINISH,     // nothing was wrong, or nothing helps
+    WAIT,       // it is in the queue until room has been made
+    COMMIT,     // what was freed is room once that is in the file
+    RESERVE,    // it may have some of what is set aside
+} Remedy;
+
+// The end of a write, with the mutex.
+static Remedy remedy_for(StoreRequest *s, int result)
 {
     Store *store = s->device->store;
-    *ret_again = false;
     if (result != -ENOSPC)
-        return false;
-    if (!s->from_reserve && store_reserve_is_for(store, s->device->volume)) {
-        s->from_reserve = *ret_again = true;
+        return FINISH;
+    if (!s->committed && store->worker && !store->error && store_space_has_freed(store)) {
+        s->committed = true;
         store_request_reset(s);
-        return true;
+        return COMMIT;
+    }
+    if (!s->from_reserve && store_reserve_is_for(store, s->device->volume)) {
+        s->from_reserve = true;
+        store_request_reset(s);
+        return RESERVE;
     }
     if (room_is_coming(store)) {
         store_request_defer(s);
         store_worker_wake(store);
-        return true;
+        return WAIT;
     }
     store->full = true;
-    return false;
+    return FINISH;
+}
+
+static void write_after_commit(Store *store, void *data)
+{
+    StoreRequest *s = data;
+    store_commit_now(store, false);
+    s->may_block = true;
+    store_write(s);
+}
+
+// Without the mutex.
+static void apply_remedy(StoreRequest *s, Remedy remedy, int result)
+{
+    if (remedy == FINISH)
+        store_request_finish(s, result);
+    else if (remedy == COMMIT)
+        store_worker_push(s->device->store, write_after_commit, s);
+    else if (remedy == RESERVE)
+        store_write(s);
 }
 
 static void commit_soon(Store *store, void *data)
@@ -283,19 +313,16 @@ static void write_done(StoreRequest *s)
     bool had_placements = s->placements && s->placements->len;
     if (result == 0 && had_placements && !s->from_reserve)
         store->full = false;
-    bool again, retry = had_placements && store->waiting.length && !store->hold;
-    bool put_off = is_put_off(s, result, &again);
+    bool retry = had_placements && store->waiting.length && !store->hold;
+    Remedy remedy = remedy_for(s, result);
     store_cache_trim(store);
     bool commit = store->worker && !store->commit_queued &&
                   store->cache.dirty.length > STORE_DIRTY_LIMIT;
     store->commit_queued |= commit;
     g_mutex_unlock(&store->mutex);
-    if (!put_off)
-        store_request_finish(s, result);
+    apply_remedy(s, remedy, result);
     if (commit)
         store_worker_push(store, commit_soon, NULL);
-    if (again)
-        store_write(s);
     if (retry)
         store_retry_waiting(store);
 }
@@ -521,20 +548,18 @@ void store_write(StoreRequest *s)
     g_mutex_lock(&store->mutex);
     drop_plan(s);
     int result = plan_write(s);
-    bool waits = result == -EBUSY, again = false;
+    Remedy remedy = result == -EBUSY ? WAIT : FINISH;
     if (result == 0)
         store_request_begin(s, true);
-    else if (!waits)
-        waits = is_put_off(s, result, &again);
+    else if (result != -EBUSY)
+        remedy = remedy_for(s, result);
     g_mutex_unlock(&store->mutex);
     if (result == 0)
         store_request_go(s, 0, s->step ? merge_and_write : write_done);
     else if (result == -EAGAIN)
         store_request_to_worker(s);
-    else if (!waits)
-        store_request_finish(s, result);
-    if (again)
-        store_write(s);
+    else
+        apply_remedy(s, remedy, result);
 }
 
 // --- Discards ---

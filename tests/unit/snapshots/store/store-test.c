@@ -825,6 +825,24 @@ static void test_reserve_within_limit(Fixture *f)
     check(f->store);
 }
 
+// What a guest gives up is room for it at once.
+static void test_discard_within_limit(Fixture *f)
+{
+    int result;
+    BlockDevice *disk = store_volume_open(f->store, STORE_CURRENT, "disk0", NULL, NULL);
+    StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume, true };
+    memset(f->buffer, 5, sizeof f->buffer);
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned from = round % 2 ? 0 : 32;
+        g_assert_cmpuint(fill_up(disk, f->buffer, from, &result), >=, 20);
+        g_assert_cmpint(result, ==, -ENOSPC);
+        g_assert_cmpint(store_data_sync(&device, BLOCK_DISCARD, from * (uint64_t)MIB, NULL,
+                                        32 * MIB), ==, 0);
+    }
+    block_close(disk);
+    check(f->store);
+}
+
 static bool write_map(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -904,6 +922,7 @@ int main(int argc, char **argv)
     TEST("repair", test_repair);
     TEST("damaged-map", test_damaged_map);
     g_test_add_data_func("/store/full", test_full_within_limit, test_full);
+    g_test_add_data_func("/store/full-discard", test_discard_within_limit, test_full);
     g_test_add_data_func("/store/reserve", test_reserve_within_limit, test_full);
     return g_test_run();
 }
