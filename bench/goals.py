@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What was measured beside what is aimed at: goals.py RESULTS-FOLDER ENGINE...
+"""What was measured beside what is aimed at, as one table: goals.py RESULTS-FOLDER ENGINE...
 
 A figure of a class is the geometric mean over its workloads of the VMM's CPU seconds over native CPU
-seconds, medians over rounds. Boots are CPU seconds over those of QEMU's TCG."""
+seconds, medians over rounds. Boots are CPU seconds, and in brackets their part of QEMU's TCG's.
+Memory is what was resident at the end of the largest run, without the guest's RAM. The first engine
+is the one that is held against the goals."""
 import json
 import math
 import os
@@ -12,10 +14,10 @@ import sys
 
 CLASSES = {"int_": 1.6, "x32_": 1.6, "fp_": 1.4, "cry_": 1.5, "mem_": 1.6, "sys_": 2.5, "sh_": 3,
            "jit_": 5, "app_": 1.8}
-BOOTS = {("iso", "init"): ("power-on to /init, small ISO", 0.45),
-         ("debian", "login"): ("systemd Debian to login prompt", 0.40)}
+BOOTS = {("iso", "init"): ("power-on to /init, small ISO, CPU s", 0.45),
+         ("debian", "login"): ("systemd Debian to login prompt, CPU s", 0.40)}
 RESIDENT_MIB = 192
-PEERS = ["qemu", "bochs"]
+PEERS = ["qemu", "bochs"]  # their guests' memory is not shared memory: it cannot be told apart
 SLOWER_ALLOWED = {"int_atomic"}  # TCG drops LOCK on one CPU
 
 
@@ -41,64 +43,87 @@ def geomean(values):
 def ratios(measured, tag, prefix):
     native = measured.get("native", {})
     return [seconds / native[name] for name, seconds in measured.get(tag, {}).items()
-            if name.startswith(prefix) and native.get(name)]
+            if name.startswith(prefix) and native.get(name) and seconds]
 
 
-def cell(values):
-    return f"{geomean(values):.2f}" if values else "-"
+def judge(figure, goal):
+    if figure is None:
+        return "not measured"
+    if not goal:
+        return f"no, {figure}" if figure else "yes"
+    return "yes" if figure <= goal else f"no, {figure / goal:.1f} times the goal"
 
 
-def classes(measured, columns, leader):
-    print("| class | goal | " + " | ".join(columns) + " | reached |")
-    print("|---" * (len(columns) + 3) + "|")
+def row(name, goal, cells, figure, limit):
+    print(f"| {name} | {goal} | {' | '.join(cells)} | {judge(figure, limit)} |")
+
+
+def class_rows(measured, columns):
     for prefix, goal in CLASSES.items():
-        own = ratios(measured, leader, prefix)
-        if not own:
-            continue
-        reached = "yes" if geomean(own) <= goal else f"no, {geomean(own) / goal:.1f} times the goal"
-        print(f"| `{prefix}` ({len(own)}) | {goal} | " +
-              " | ".join(cell(ratios(measured, c, prefix)) for c in columns) + f" | {reached} |")
+        values = [ratios(measured, column, prefix) for column in columns]
+        figures = [geomean(v) if v else None for v in values]
+        row(f"`{prefix}` ({len(values[0])})", goal,
+            ["-" if f is None else f"{f:.2f}" for f in figures], figures[0], goal)
 
 
-def slower_than_tcg(measured, leader):
-    own, tcg = measured.get(leader, {}), measured.get("qemu", {})
-    return [f"{name} ({own[name] / tcg[name]:.1f} times)" for name in own
-            if tcg.get(name) and own[name] > tcg[name] and name not in SLOWER_ALLOWED]
+def boot_cpu(rows, tag, mark):
+    values = [r["marks"][mark]["cpu"] for r in rows
+              if r.get("final") and r["tag"] == tag and mark in r["marks"]]
+    return statistics.median(values) if values else None
 
 
-def boots(rows, engines):
-    runs = {}
-    for row in rows:
-        if row.get("final"):
-            runs.setdefault(row["tag"], []).append(row)
+def boot_rows(rows, columns):
+    for (image, mark), (name, goal) in BOOTS.items():
+        seconds = [boot_cpu(rows, f"{column}/{image}", mark) for column in columns]
+        tcg = boot_cpu(rows, f"qemu/{image}", mark)
+        parts = [s / tcg if s and tcg else None for s in seconds]
+        row(name, f"{goal} of TCG's",
+            ["-" if s is None else f"{s:.2f}" + (f" ({p:.2f})" if p else "")
+             for s, p in zip(seconds, parts)], parts[0], goal)
 
-    def cpu(tag, mark):
-        values = [r["marks"][mark]["cpu"] for r in runs.get(tag, []) if mark in r["marks"]]
-        return statistics.median(values) if values else None
 
-    for (image, mark), (text, goal) in BOOTS.items():
-        tcg = cpu(f"qemu/{image}", mark)
-        for engine in engines:
-            own = cpu(f"{engine}/{image}", mark)
-            if own and tcg:
-                print(f"{text}: {engine} {own:.2f} s, TCG {tcg:.2f} s, {own / tcg:.2f} of it "
-                      f"(goal {goal})")
-    for tag, row in sorted(runs.items()):
-        if tag.startswith("qemu"):
-            continue  # its guest's memory is not shared memory, so it cannot be told apart
-        resident = (row[-1].get("RssAnon", 0) + row[-1].get("RssFile", 0)) / 1024
-        print(f"{tag}: {resident:.0f} MiB resident beside guest memory (goal {RESIDENT_MIB})")
+def memory_row(rows, columns):
+    def resident(column):
+        values = [r.get("RssAnon", 0) + r.get("RssFile", 0) for r in rows
+                  if r.get("final") and r["tag"].split("/")[0] == column]
+        return max(values) / 1024 if values and column not in PEERS and max(values) else None
+
+    figures = [resident(column) for column in columns]
+    row("resident beside guest RAM, MiB", RESIDENT_MIB,
+        ["-" if f is None else f"{f:.0f}" for f in figures], figures[0], RESIDENT_MIB)
+
+
+def slower_row(measured, columns):
+    tcg = measured.get("qemu", {})
+
+    def slower(column):
+        own = measured.get(column, {})
+        return [name for name in own
+                if tcg.get(name) and own[name] > tcg[name] and name not in SLOWER_ALLOWED]
+
+    lists = [slower(column) for column in columns]
+    row("workloads slower than TCG", 0,
+        ["-" if c == "qemu" or not tcg or c not in measured else str(len(names))
+         for c, names in zip(columns, lists)], len(lists[0]) if tcg else None, 0)
+    for column, names in zip(columns, lists):
+        if names and column not in PEERS:
+            yield f"slower than TCG on {column}: " + ", ".join(
+                f"{n} ({measured[column][n] / tcg[n]:.1f} times)" for n in sorted(names))
 
 
 def main():
     folder, engines = sys.argv[1], sys.argv[2:]
-    measured = medians(load(folder, "main.jsonl"))
-    columns = [c for c in engines + PEERS if c in measured]
-    classes(measured, columns, engines[0])
-    slower = slower_than_tcg(measured, engines[0])
-    if "qemu" in measured:
-        print(f"\nslower than TCG on {engines[0]}: {', '.join(slower) or 'none'}")
-    boots(load(folder, "boot.jsonl"), engines)
+    main_rows, boots = load(folder, "main.jsonl"), load(folder, "boot.jsonl")
+    measured = medians(main_rows)
+    tags = {r["tag"].split("/")[0] for r in main_rows + boots}
+    columns = engines + [peer for peer in PEERS if peer in tags]
+    print(f"| | goal | {' | '.join(columns)} | reached by {columns[0]} |")
+    print("|---" * (len(columns) + 3) + "|")
+    class_rows(measured, columns)
+    boot_rows(boots, columns)
+    memory_row(main_rows + boots, columns)
+    notes = list(slower_row(measured, columns))
+    print("", *notes, sep="\n")
 
 
 main()

@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# run.sh [--rounds N] [--bench NAMES] [--scale PERCENT] [--engines LIST] [--peers LIST] [--boot] | --store [--quick]
-# Interleaved rounds of native, Lodge's engines, QEMU TCG and Bochs over the guest bundle, then tables.
+# run.sh [--rounds N] [--bench NAMES] [--scale PERCENT] [--engines LIST] [--peers LIST]
+#        [--boot|--no-boot] | --store [--quick]
+# Interleaved rounds of native, Lodge's engines, QEMU TCG and Bochs over the guest bundle, then tables:
+# each workload, and the goals. Boots are measured too unless --bench limits the run.
 set -euo pipefail
 top=$(readlink -f "$(dirname "$0")/..")
 if [ "${1:-}" = --store ]; then
@@ -18,9 +20,11 @@ while [ $# -gt 0 ]; do
     --engines) engines=$2; shift 2 ;;
     --peers) peers=$2; shift 2 ;;
     --boot) boot=yes; shift ;;
-    *) sed -n 3,4p "$0" | cut -c3- >&2; exit 2 ;;
+    --no-boot) boot=no; shift ;;
+    *) sed -n 3,6p "$0" | cut -c3- >&2; exit 2 ;;
     esac
 done
+[ -n "$boot" ] || { [ "$names" = all ] && boot=yes || boot=no; }
 IFS=, read -ra engines <<<"$engines"
 IFS=, read -ra peers <<<"$peers"
 [ -d "$bundle" ] || { echo "the guest bundle is not at $bundle; set LODGE_BENCH_BUNDLE" >&2; exit 1; }
@@ -81,13 +85,18 @@ boot_all() { # image
             rm -f out/debian-copy.img
         fi
     done
-    if [ "$image" = iso ]; then
-        boot qemu/iso iso --engine qemu-iso
-    else
-        boot qemu/debian debian --engine qemu --extra "-drive file=out/debian.img,format=raw,if=ide,snapshot=on"
-    fi
+    for peer in "${peers[@]}"; do
+        case "$peer-$image" in
+        qemu-iso) boot qemu/iso iso --engine qemu-iso ;;
+        bochs-iso) boot bochs/iso iso --engine bochs ;;
+        qemu-debian)
+            boot qemu/debian debian --engine qemu \
+                --extra "-drive file=out/debian.img,format=raw,if=ide,snapshot=on" ;;
+        esac
+    done
 }
-if [ -n "$boot" ]; then
+if [ "$boot" = yes ]; then
+    [ -f out/debian.img ] || echo "no $work/out/debian.img: its host/mkdebian.sh makes it; Debian is left out" >&2
     for round in $(seq 1 "$rounds"); do
         boot_all iso
         if [ -f out/debian.img ]; then boot_all debian; fi
