@@ -5,9 +5,9 @@ reports, and within its bounds of memory and log.
 
 garbage.py LODGECTL IMAGE SECONDS [SEED]
 
-SECONDS are shared by three machines: a plain one, one with every kind of disk and network card, and
-one with two CPUs. The seed is printed; the same one makes the same accesses, though not at the same
-times."""
+SECONDS are shared by three machines: a plain one, one with every kind of disk and network card,
+and one with two CPUs. The last one runs on the translator, the others on the interpreter. The seed
+is printed; the same one makes the same accesses, though not at the same times."""
 import json
 import os
 import re
@@ -76,7 +76,7 @@ def children(pid):
         return []
 
 
-def one_run(lodgectl, seed, seconds, options):
+def one_run(lodgectl, engine, seed, seconds, options):
     """One machine until its time is over or the garbage switches it off."""
     image = make_image(sys.argv[2], lodgectl.path("garbage.img"), seed)
     paths = {name: lodgectl.path(name) for name in ("log", "stats", "serial", "errors")}
@@ -84,7 +84,7 @@ def one_run(lodgectl, seed, seconds, options):
         if os.path.exists(path):
             os.unlink(path)
     command = [lodgectl.program, "run", "--floppy", image, "--memory", "64M", "--engine",
-               "interpreter", "--serial", paths["serial"], "--display", "none",
+               engine, "--serial", paths["serial"], "--display", "none",
                "--set", "boot.order=floppy", "--set", "floppy0.read-only=true",
                "--timeout", str(seconds), "--log", paths["log"], "--stats", paths["stats"],
                *options]
@@ -115,12 +115,12 @@ def one_run(lodgectl, seed, seconds, options):
     return result
 
 
-def machine(tap, lodgectl, what, seed, seconds, options):
+def machine(tap, lodgectl, what, engine, seed, seconds, options):
     end = time.monotonic() + seconds
     runs = []
     while not runs or (runs[-1]["status"] == 0 and time.monotonic() < end - 2):
         left = max(round(end - time.monotonic(), 1), 1)
-        runs.append(one_run(lodgectl, seed + 500 * len(runs), left, options))
+        runs.append(one_run(lodgectl, engine, seed + 500 * len(runs), left, options))
     last = runs[-1]
     what = f"{what}, seed {seed:#x}, {len(runs)} runs"
     tap.check(not last["late"] and last["status"] in (0, 124), f"{what}: the engine answers", last)
@@ -138,9 +138,9 @@ def machine(tap, lodgectl, what, seed, seconds, options):
 def run(tap, lodgectl):
     seconds = max(int(sys.argv[3]) // 3, 1)
     seed = int(sys.argv[4], 0) if len(sys.argv) > 4 else int(time.time()) & 0xfffffff
-    machine(tap, lodgectl, "plain", seed, seconds, ["--net", "none"])
-    machine(tap, lodgectl, "every device", seed + 10000, seconds, everything(lodgectl))
-    machine(tap, lodgectl, "two CPUs", seed + 20000, seconds, ["--cpus", "2"])
+    machine(tap, lodgectl, "plain", "interpreter", seed, seconds, ["--net", "none"])
+    machine(tap, lodgectl, "every device", "interpreter", seed + 10000, seconds, everything(lodgectl))
+    machine(tap, lodgectl, "two CPUs", "translator", seed + 20000, seconds, ["--cpus", "2"])
 
 
 harness.main(run)
