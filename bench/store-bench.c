@@ -9,6 +9,7 @@
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #define DEPTH 16u
 #define AREA  (UINT64_C(1) << 30) // bytes that the transfers go to
@@ -95,6 +96,21 @@ static double median(double *values, unsigned count)
     return values[count / 2];
 }
 
+static void bench_clone(Store *store, const char *path, const char *label)
+{
+    g_autofree char *clone = g_strdup_printf("%s.linked", path);
+    GError *error = NULL;
+    StoreNodeId id;
+    struct stat st;
+    must(store_take(store, &(StoreTake){ .name = "base" }, &id, &error), error);
+    double start = now();
+    must(store_clone_linked(store, id, clone, &error), error);
+    print("store linked clone", label, (now() - start) * 1e3, "ms");
+    must(stat(clone, &st) == 0, NULL);
+    print("store linked clone, room", label, (double)st.st_blocks / 2, "KiB");
+    g_unlink(clone);
+}
+
 static void bench_snapshots(const char *path, uint64_t size, const char *label)
 {
     enum { ROUNDS = 9 };
@@ -131,6 +147,7 @@ static void bench_snapshots(const char *path, uint64_t size, const char *label)
     print("store goto", label, median(go, ROUNDS) * 1e3, "ms");
     print("store delete", label, median(delete, ROUNDS) * 1e3, "ms");
     print("store delete, all freed", label, median(gone, ROUNDS) * 1e3, "ms");
+    bench_clone(store, path, label);
     store_close(store);
     g_unlink(path);
 }
