@@ -40,6 +40,13 @@ static int transfer(int fd, BlockRequest *request)
     return 0;
 }
 
+static int punch(int fd, const BlockRequest *request)
+{
+    int result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)request->offset,
+                           (off_t)request->length);
+    return result < 0 ? -errno : 0;
+}
+
 static int perform(void *opaque, BlockRequest *request)
 {
     int fd = ((const ThreadsIo *)opaque)->fd;
@@ -49,11 +56,10 @@ static int perform(void *opaque, BlockRequest *request)
         return transfer(fd, request);
     case BLOCK_FLUSH:
         return fdatasync(fd) < 0 ? -errno : 0;
-    case BLOCK_DISCARD: {
-        int result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                               (off_t)request->offset, (off_t)request->length);
-        return block_io_discard_result(result < 0 ? -errno : 0);
-    }
+    case BLOCK_DISCARD:
+        return block_io_discard_result(punch(fd, request));
+    case BLOCK_WRITE_ZEROES:
+        return block_io_zeroes_result(punch(fd, request));
     }
     return -EINVAL;
 }

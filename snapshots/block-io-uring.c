@@ -90,6 +90,7 @@ static void prepare(UringIo *u, unsigned index)
         io_uring_prep_fsync(sqe, u->fd, IORING_FSYNC_DATASYNC);
         break;
     case BLOCK_DISCARD:
+    case BLOCK_WRITE_ZEROES:
         io_uring_prep_fallocate(sqe, u->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                 (off_t)request->offset, (off_t)request->length);
         break;
@@ -117,6 +118,8 @@ static bool advance(UringIo *u, unsigned index, int result, int *ret_result)
     }
     if (request->operation == BLOCK_DISCARD)
         *ret_result = block_io_discard_result(result);
+    if (request->operation == BLOCK_WRITE_ZEROES)
+        *ret_result = block_io_zeroes_result(result);
     if (result < 0 || !transfer)
         return true;
     if (result == 0) {

@@ -25,6 +25,11 @@ int block_io_discard_result(int result)
     return result == -EOPNOTSUPP || result == -ENOSYS || result == -ENODEV ? 0 : result;
 }
 
+int block_io_zeroes_result(int result)
+{
+    return result == -ENOSYS || result == -ENODEV ? -EOPNOTSUPP : result;
+}
+
 bool block_io_open(BlockIo *io, int fd, BlockIoKind kind, GError **error)
 {
     const char *wish = g_getenv("LODGE_BLOCK_IO");

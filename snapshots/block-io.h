@@ -31,3 +31,5 @@ extern const BlockIoOps block_io_threads_ops;
 int block_io_rest(const BlockRequest *request, uint64_t done, struct iovec *ret_iov, int max);
 // A discard is a hint: file systems that cannot do it are not an error.
 int block_io_discard_result(int result);
+// What WRITE_ZEROES is told where a hole could not be punched.
+int block_io_zeroes_result(int result);

@@ -87,14 +87,15 @@ void block_complete(const BlockCompletion *completions, size_t count)
 
 static int check_limits(const BlockDevice *block, const BlockRequest *request)
 {
-    bool changes = request->operation == BLOCK_WRITE || request->operation == BLOCK_DISCARD;
+    bool clears = request->operation == BLOCK_DISCARD || request->operation == BLOCK_WRITE_ZEROES;
+    bool changes = request->operation == BLOCK_WRITE || clears;
     if (changes && block->read_only)
         return -EROFS;
     if (request->operation == BLOCK_FLUSH)
         return 0;
     if (!range_within(request->offset, request->length, block->size))
         return -EINVAL;
-    if (request->operation == BLOCK_DISCARD)
+    if (clears)
         return 0;
     uint64_t sum = 0;
     for (int i = 0; i < request->iov_count; i++) {

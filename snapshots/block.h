@@ -12,7 +12,15 @@
 
 typedef struct BlockDevice BlockDevice;
 
-typedef enum { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD } BlockOperation;
+// DISCARD is a hint: what is given up may keep its bytes. WRITE_ZEROES makes them zero by giving up
+// their room; -EOPNOTSUPP where that cannot be, for this range at least: zeros are to be written.
+typedef enum {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH,
+    BLOCK_DISCARD,
+    BLOCK_WRITE_ZEROES,
+} BlockOperation;
 
 // Owned by the submitter, which keeps it and its buffers alive until `complete` was called.
 typedef struct BlockRequest {

@@ -42,6 +42,8 @@ static int perform(void *opaque, BlockRequest *request)
         return image_flush(image);
     case BLOCK_DISCARD:
         return image_discard(image, request->offset, request->length);
+    case BLOCK_WRITE_ZEROES:
+        return -EOPNOTSUPP;
     }
     return -EINVAL;
 }

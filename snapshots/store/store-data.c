@@ -371,6 +371,13 @@ static void run_request(StoreRequest *s)
     case BLOCK_DISCARD:
         store_discard(s);
         break;
+    case BLOCK_WRITE_ZEROES:
+        // A discard of whole blocks is just that.
+        if ((s->request->offset | s->request->length) & (STORE_BLOCK - 1))
+            store_request_finish(s, -EOPNOTSUPP);
+        else
+            store_discard(s);
+        break;
     case BLOCK_FLUSH:
         store_flush(s);
         break;

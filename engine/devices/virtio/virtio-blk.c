@@ -127,12 +127,31 @@ static void deliver_read(VirtioBlk *blk, Request *r)
         guest_memory_written(blk->memory, r->segments[i].address, r->segments[i].length);
 }
 
+// Makes it a write of as many zeros.
+static void fill_with_zeroes(VirtioBlk *blk, Request *r)
+{
+    unsigned pieces = (unsigned)((r->block.length + ZERO_PIECE - 1) / ZERO_PIECE);
+    r->iov = g_new(struct iovec, pieces);
+    for (unsigned i = 0; i < pieces; i++) {
+        uint64_t left = r->block.length - (uint64_t)i * ZERO_PIECE;
+        r->iov[i] = (struct iovec){ blk->zeroes, MIN(left, ZERO_PIECE) };
+    }
+    r->block.operation = BLOCK_WRITE;
+    r->block.iov = r->iov;
+    r->block.iov_count = (int)pieces;
+}
+
 static void request_complete(BlockRequest *block_request, int result)
 {
     Request *r = block_request->opaque;
     VirtioBlk *blk = r->blk;
     if (!blk) {
         request_free(r);
+        return;
+    }
+    if (result == -EOPNOTSUPP && r->block.operation == BLOCK_WRITE_ZEROES) {
+        fill_with_zeroes(blk, r);
+        block_submit(blk->block, &r->block);
         return;
     }
     if (result == 0 && r->flush_after) {
@@ -253,16 +272,11 @@ static int clear_range(VirtioBlk *blk, Request *r, const uint8_t *range)
         submit(blk, r, BLOCK_DISCARD);
         return -1;
     }
-    unsigned pieces = (unsigned)((r->block.length + ZERO_PIECE - 1) / ZERO_PIECE);
-    r->iov = g_new(struct iovec, pieces);
-    for (unsigned i = 0; i < pieces; i++) {
-        uint64_t left = r->block.length - (uint64_t)i * ZERO_PIECE;
-        r->iov[i] = (struct iovec){ blk->zeroes, MIN(left, ZERO_PIECE) };
-    }
-    r->block.iov = r->iov;
-    r->block.iov_count = (int)pieces;
     r->flush_after = !virtio_pci_has(&blk->transport, BLK_F_FLUSH);
-    submit(blk, r, BLOCK_WRITE);
+    // Without the flag `unmap` (5.2.6.2) the sectors' room must stay theirs.
+    if (!(flags & 1))
+        fill_with_zeroes(blk, r);
+    submit(blk, r, flags & 1 ? BLOCK_WRITE_ZEROES : BLOCK_WRITE);
     return -1;
 }
 
@@ -416,7 +430,7 @@ static void fill_config(VirtioBlk *blk)
     le32_write(c + CONFIG_DISCARD_ALIGNMENT, 1);
     le32_write(c + CONFIG_MAX_ZEROES_SECTORS, ZERO_SECTORS_MAX);
     le32_write(c + CONFIG_MAX_ZEROES_SEG, 1);
-    c[CONFIG_ZEROES_MAY_UNMAP] = 0;
+    c[CONFIG_ZEROES_MAY_UNMAP] = 1;
 }
 
 static void *virtio_blk_create(const void *config, const DeviceHost *host, GError **error)

@@ -261,7 +261,7 @@ static void test_shrunk(gconstpointer data)
     block_close(block);
 }
 
-static void test_discard(gconstpointer data)
+static void punch_holes(BlockOperation operation, gconstpointer data)
 {
     g_autofree char *path = make_image("discard.raw", 1 << 20);
     BlockDevice *block = open_image(path, false, kind_of(data), NULL);
@@ -274,7 +274,7 @@ static void test_discard(gconstpointer data)
 
     gint completed = 0;
     Async async = { .completed = &completed, .submitter = g_thread_self() };
-    async.request = (BlockRequest){ .operation = BLOCK_DISCARD, .offset = 256 * 1024,
+    async.request = (BlockRequest){ .operation = operation, .offset = 256 * 1024,
                                     .length = 512 * 1024, .complete = async_complete,
                                     .opaque = &async };
     block_submit(block, &async.request);
@@ -295,6 +295,16 @@ static void test_discard(gconstpointer data)
     g_assert_cmpint(st.st_size, ==, 1 << 20);
     g_assert_cmpint(st.st_blocks * 512, <, 600 * 1024);
     block_close(block);
+}
+
+static void test_discard(gconstpointer data)
+{
+    punch_holes(BLOCK_DISCARD, data);
+}
+
+static void test_write_zeroes(gconstpointer data)
+{
+    punch_holes(BLOCK_WRITE_ZEROES, data);
 }
 
 typedef struct {
@@ -741,6 +751,7 @@ int main(int argc, char **argv)
     add_per_engine("long-iov", test_long_iov);
     add_per_engine("shrunk-file", test_shrunk);
     add_per_engine("discard-and-extents", test_discard);
+    add_per_engine("write-zeroes", test_write_zeroes);
     add_per_engine("no-space", test_no_space);
     g_test_add_func("/block/create", test_create);
     g_test_add_func("/block/create/no-room", test_create_no_room);

@@ -342,6 +342,23 @@ static void test_resize(Fixture *f, gconstpointer data)
     check(f->store);
 }
 
+// Zeros where the block is shared with a snapshot, over a base image, and where nothing ever was.
+static void test_write_zeroes(Fixture *f, gconstpointer data)
+{
+    StoreDevice device = { f->store, f->store->current, f->store->current->slots[0].volume, true };
+    write_at(f->store, "disk0", 0, 9, MIB);
+    StoreNodeId one = take(f->store, "One");
+    write_at(f->store, "disk0", MIB, 8, MIB);
+    g_assert_cmpint(store_data_sync(&device, BLOCK_WRITE_ZEROES, MIB / 2, NULL, 4 * MIB), ==, 0);
+    g_assert_cmpint(store_data_sync(&device, BLOCK_WRITE_ZEROES, 512, NULL, 4096), ==, -EOPNOTSUPP);
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 9, MIB / 2);
+    expect_at(f->store, STORE_CURRENT, "disk0", MIB / 2, 0, 4 * MIB);
+    expect_at(f->store, one, "disk0", 0, 9, MIB);
+    reopen(f);
+    expect_at(f->store, STORE_CURRENT, "disk0", MIB / 2, 0, 4 * MIB);
+    check(f->store);
+}
+
 static void test_volume_rename(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -906,6 +923,7 @@ int main(int argc, char **argv)
     TEST("sizes", test_sizes);
     TEST("diff", test_diff);
     TEST("resize", test_resize);
+    TEST("write-zeroes", test_write_zeroes);
     TEST("volume-rename", test_volume_rename);
     TEST("linked-clone", test_linked_clone);
     TEST("full-clone", test_full_clone);

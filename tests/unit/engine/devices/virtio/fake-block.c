@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/unit/engine/devices/virtio/fake-block.h"
 
+#include <errno.h>
 #include <string.h>
 
 uint64_t block_size(const BlockDevice *block)
@@ -47,6 +48,12 @@ bool fake_block_complete(BlockDevice *block)
     } else if (r->operation == BLOCK_DISCARD) {
         block->discards++;
         memset(block->data + r->offset, 0, r->length);
+    } else if (r->operation == BLOCK_WRITE_ZEROES) {
+        block->zeroings++;
+        if (block->cannot_zero)
+            result = -EOPNOTSUPP;
+        else
+            memset(block->data + r->offset, 0, r->length);
     } else if (!result) {
         result = transfer(block, r);
     }

@@ -12,7 +12,8 @@ struct BlockDevice {
     int fail;       // errno of what completes next, 0 for success
     GQueue pending; // of BlockRequest, oldest first
     unsigned flushes;
-    unsigned discards;
+    unsigned discards, zeroings;
+    bool cannot_zero; // WRITE_ZEROES is not supported
 };
 
 // Completes the oldest request. False where there is none.
