@@ -30,7 +30,7 @@ static const char usage[] =
     "                       first bytes may tell\n"
     "  --compress NAME      convert to qcow2: zlib or zstd\n"
     "  --repair             check: puts right what can be without guessing\n"
-    "  --json               info, check: the same as JSON; import, export: what was made\n"
+    "  --json               info, check: the same as JSON; else what was made\n"
     "  --disk DISK          import, export: disk0 to disk7\n"
     "  --node NODE          export: as the disk was in that snapshot\n\n"
     "Status: 0 done, 1 failed, 2 wrong usage. See lodgectl(1).\n";
@@ -214,6 +214,13 @@ static int run_convert(const Job *job)
     GError *error = NULL;
     Image *source = open_image(job->arguments[0], job->from, false, false, &error);
     bool done = source && convert(job, source, &error);
+    const char *target = job->arguments[1];
+    if (done && job->json) {
+        g_autofree char *text =
+            disk_made_json(NULL, target, job->format ? job->format : image_format_of_name(target),
+                           image_size(source));
+        fputs(text, stdout);
+    }
     image_close(source);
     return done ? 0 : fail(error);
 }
@@ -291,12 +298,16 @@ static int run_resize(const Job *job)
     }
     catch_signals(); // short, and not to be stopped halfway
     bool done = image_resize(image, size, &error);
+    g_autofree char *text =
+        disk_made_json(NULL, job->arguments[0], image_format(image), image_size(image));
     int result = image_close(image);
     if (done && result < 0) {
         done = false;
         g_set_error(&error, G_IO_ERROR, g_io_error_from_errno(-result),
                     "image '%s' cannot be written: %s", job->arguments[0], g_strerror(-result));
     }
+    if (done && job->json)
+        fputs(text, stdout);
     return done ? 0 : fail(error);
 }
 

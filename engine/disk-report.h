@@ -7,7 +7,7 @@
 
 char *disk_report_text(Image *image);
 char *disk_report_json(Image *image);
-// What lodgectl disk import and export say: disk, file, format and size in bytes.
+// What the others say of what they made: disk of a machine (or NULL), file, format, size in bytes.
 char *disk_made_json(const char *disk, const char *file, const char *format, uint64_t size);
 char *disk_check_text(Image *image, const ImageCheck *check);
 char *disk_check_json(Image *image, const ImageCheck *check);

@@ -62,8 +62,11 @@ def conversions(tap, lodgectl, source):
     tap.check(digest(before) == wanted, "back to raw: the same bytes")
     for method in ["zlib", "zstd"]:
         made = lodgectl.path(method + ".img")
-        result = lodgectl("disk", "convert", source, made, "--format", "qcow2", "--compress", method)
-        tap.check(result.returncode == 0, f"convert to qcow2 with {method}", result)
+        result = lodgectl("disk", "convert", source, made, "--format", "qcow2", "--compress", method,
+                          "--json")
+        said = json.loads(result.stdout) if result.returncode == 0 else {}
+        tap.check(said == {"disk": None, "file": made, "format": "qcow2", "size": SIZE},
+                  f"convert to qcow2 with {method}", result)
         result = lodgectl("disk", "info", made)
         tap.check("qcow2" in result.stdout, f"{method}: info looks where the name says nothing",
                   result)
@@ -72,9 +75,11 @@ def conversions(tap, lodgectl, source):
 def resizing(tap, lodgectl):
     for ending in ["qcow2", "vdi", "raw"]:
         made = lodgectl.path("made." + ending)
-        result = lodgectl("disk", "resize", made, "+24M")
+        result = lodgectl("disk", "resize", made, "+24M", "--json")
         info = json.loads(lodgectl("disk", "info", made, "--json").stdout)
-        tap.check(result.returncode == 0 and info["size"] == 64 << 20, f"{ending}: resize", result)
+        said = json.loads(result.stdout) if result.returncode == 0 else {}
+        tap.check(info["size"] == 64 << 20 and said.get("size") == 64 << 20 and
+                  said.get("format") == ending, f"{ending}: resize", result)
         result = lodgectl("disk", "resize", made, "32M")
         tap.check(one_line(result, "smaller"), f"{ending}: not smaller", result)
     result = lodgectl("disk", "resize", lodgectl.path("zlib.img"), "+1G")
