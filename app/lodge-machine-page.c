@@ -296,7 +296,7 @@ static void on_discard_confirmed(gpointer user_data)
 {
     LodgeMachinePage *self = user_data;
     g_autoptr(GError) error = NULL;
-    if (!vm_folder_discard_state(lodge_vm_get_folder(self->vm), &error))
+    if (!snapshots_discard_state(lodge_vm_get_folder(self->vm), &error))
         show_error(self, _("The Saved State Was Not Discarded"), error);
 }
 

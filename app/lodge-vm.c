@@ -255,7 +255,7 @@ void lodge_vm_start_async(LodgeVm *self, GAsyncReadyCallback done, gpointer user
     }
     self->starting = TRUE;
     notify_state(self);
-    engine_start_async(self->folder, FALSE, self->cancellable, on_started, task);
+    engine_start_async(self->folder, NULL, self->cancellable, on_started, task);
 }
 
 gboolean lodge_vm_start_finish(LodgeVm *self, GAsyncResult *result, GError **error)

@@ -235,6 +235,12 @@ bool lifecycle_suspend(Lifecycle *lifecycle, GError **error)
         return refuse(lifecycle, "suspended", error);
     if (is_taking(lifecycle, error))
         return false;
+    if (lifecycle->config.machine.disposable) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                            "the machine runs without keeping changes, so its disks would not be "
+                            "there when it goes on; take a snapshot instead");
+        return false;
+    }
     if (!lifecycle->config.suspend_to) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_INITIALIZED,
                             "this machine has no place for its state: it is not run from a folder "

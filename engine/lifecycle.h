@@ -37,7 +37,8 @@ typedef struct {
     // Its event and opaque are set by the lifecycle. With `resume`, the state is used up when the
     // machine starts; source and sink must live as long as the lifecycle.
     MachineOptions machine;
-    // Where a suspended machine's state goes; NULL: it cannot be suspended.
+    // Where a suspended machine's state goes; NULL: it cannot be suspended. A disposable one never
+    // is.
     const struct MachineStateSink *suspend_to;
     // Of a suspend, 0 to 1. May be NULL.
     void (*progress)(void *opaque, double fraction);

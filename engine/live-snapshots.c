@@ -15,7 +15,8 @@ struct LiveSnapshots {
     Store *store;
     SnapshotsObject *object;
     StoreTaking *taking; // NULL: none under way
-    SnapshotsCall *call; // that it answers
+    void (*done)(void *opaque, StoreNodeId id, const GError *error);
+    void *done_opaque;
 };
 
 typedef struct {
@@ -56,7 +57,6 @@ static void progress(void *opaque, double fraction)
 static void taken(void *opaque, const GError *error, const MachineCaptureStats *stats)
 {
     LiveSnapshots *live = opaque;
-    SnapshotsCall *call = g_steal_pointer(&live->call);
     g_autoptr(StoreTaking) taking = g_steal_pointer(&live->taking);
     if (!error)
         g_info("snapshot %" G_GUINT64_FORMAT " with memory in %" G_GINT64_FORMAT " ms: the guest "
@@ -64,22 +64,25 @@ static void taken(void *opaque, const GError *error, const MachineCaptureStats *
                " MiB were new", store_taking_id(taking), stats->duration / 1000,
                (double)stats->longest_pause / 1000.0, store_taking_written(taking) >> 20,
                stats->bytes >> 20);
-    snapshots_call_end(call, error ? NULL : g_variant_new("(t)", store_taking_id(taking)), error);
+    live->done(live->done_opaque, store_taking_id(taking), error);
 }
 
-static void take_with_memory(LiveSnapshots *live, SnapshotsCall *call, const StoreTake *take)
+void live_snapshots_take(LiveSnapshots *live, const StoreTake *take,
+                         void (*done)(void *opaque, StoreNodeId id, const GError *error),
+                         void *opaque)
 {
     g_autoptr(GError) error = NULL;
     if (live->taking) {
         error = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
                                     "a snapshot is being taken already; wait until it is done, or "
                                     "cancel it");
-        snapshots_call_end(call, NULL, error);
+        done(opaque, STORE_CURRENT, error);
         return;
     }
     g_autoptr(GBytes) png = make_thumbnail(live);
     live->taking = store_taking_new(live->store, take, png);
-    live->call = call;
+    live->done = done;
+    live->done_opaque = opaque;
     MachineCaptureConfig config = {
         .sink = store_taking_sink(live->taking),
         .freeze = freeze,
@@ -89,9 +92,13 @@ static void take_with_memory(LiveSnapshots *live, SnapshotsCall *call, const Sto
     };
     if (lifecycle_capture(live->lifecycle, &config, &error))
         return;
-    live->call = NULL;
     g_clear_pointer(&live->taking, store_taking_free);
-    snapshots_call_end(call, NULL, error);
+    done(opaque, STORE_CURRENT, error);
+}
+
+static void answer_take(void *opaque, StoreNodeId id, const GError *error)
+{
+    snapshots_call_end(opaque, error ? NULL : g_variant_new("(t)", id), error);
 }
 
 static bool serve_take(LiveSnapshots *live, SnapshotsCall *call, GVariant *arguments)
@@ -103,7 +110,7 @@ static bool serve_take(LiveSnapshots *live, SnapshotsCall *call, GVariant *argum
     bool is_on = state == LIFECYCLE_RUNNING || state == LIFECYCLE_PAUSED ||
                  state == LIFECYCLE_STOPPING;
     if (memory && is_on)
-        take_with_memory(live, call, &take);
+        live_snapshots_take(live, &take, answer_take, call);
     return memory && is_on;
 }
 
@@ -118,7 +125,7 @@ static bool swap(void *opaque, GError **error)
 // Before anything is given up for it: whether the machine can be what it was.
 static bool check_memory(LiveSnapshots *live, StoreNodeId id, GError **error)
 {
-    g_autoptr(GBytes) form = store_blob_get(live->store, id, STORE_STATE_FORM, error);
+    g_autoptr(GBytes) form = store_blob_get(live->store, id, STORE_DEVICE_STATE, error);
     if (form && machine_fits_form(lifecycle_machine(live->lifecycle), form, error))
         return true;
     g_prefix_error(error, "the running machine cannot go there: ");

@@ -16,6 +16,12 @@ void live_snapshots_free(LiveSnapshots *live);
 // Where progress is announced; before the first call.
 void live_snapshots_set_object(LiveSnapshots *live, SnapshotsObject *object);
 
+// Takes a snapshot of a machine that is on, for whoever: done is called once, at once or later,
+// with an error (its owner's only to read) or none. take: copied.
+void live_snapshots_take(LiveSnapshots *live, const StoreTake *take,
+                         void (*done)(void *opaque, StoreNodeId id, const GError *error),
+                         void *opaque);
+
 // For SnapshotsObjectHooks, with the LiveSnapshots as opaque.
 bool live_snapshots_serve(void *opaque, SnapshotsCall *call, const char *method,
                           GVariant *arguments);

@@ -108,6 +108,8 @@ bool machine_open_storage(Machine *machine, GError **error);   // lock not held
 BlockDevice *machine_open_volume(Machine *machine, unsigned disk, const char *file,
                                  GError **error);
 void machine_close_store(Machine *machine); // every volume is closed
+// machine-store.c: whether a run that keeps nothing really would. After machine_open_storage.
+bool machine_check_disposable(Machine *machine, GError **error);
 // machine-store.c: where the store's current holds a state, the machine resumes from it. False and
 // error where that cannot be read. Lock not held.
 bool machine_find_state(Machine *machine, GError **error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Disks that are volumes of the machine's snapshot store: disk0.path=snapshots.store. All of a
 // machine's are in one store, so that a snapshot has all of them at one moment.
+#include "engine/disposable.h"
 #include "engine/machine-private.h"
 #include "engine/machine-state.h"
 #include "engine/store-state.h"
@@ -25,7 +26,36 @@ static bool open_store(Machine *machine, const char *path, GError **error)
     machine->store = store_open(&options, error);
     g_free(machine->store_path);
     machine->store_path = g_strdup(path);
-    return machine->store != NULL;
+    // A run that keeps nothing may have been cut off before this one.
+    return machine->store && disposable_end(machine->store, error) &&
+           (!machine->options.disposable ||
+            disposable_begin(machine->store, machine->options.node, error));
+}
+
+// A disk or floppy that is written outside the store would keep what the run does.
+bool machine_check_disposable(Machine *machine, GError **error)
+{
+    static const char *const sections[] = { "disk", "floppy" };
+    static const unsigned counts[] = { DISKS_MAX, FLOPPIES_MAX };
+    for (unsigned kind = 0; machine->options.disposable && kind < 2; kind++) {
+        for (unsigned i = 0; i < counts[kind]; i++) {
+            const char *path = config_string_at(machine->config, sections[kind], i, "path");
+            if (!*path || g_str_has_suffix(path, ".store") ||
+                config_boolean_at(machine->config, sections[kind], i, "read-only"))
+                continue;
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                        "%s%u is the image %s, which is not in the snapshot store and would keep "
+                        "what the run does; set %s%u.read-only=yes, or run it with its changes",
+                        sections[kind], i, path, sections[kind], i);
+            return false;
+        }
+    }
+    if (!machine->options.disposable || machine->store)
+        return true;
+    g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                        "the machine has no disk in a snapshot store, so there is nothing to throw "
+                        "away; run it as it is");
+    return false;
 }
 
 BlockDevice *machine_open_volume(Machine *machine, unsigned disk, const char *file, GError **error)
@@ -86,6 +116,10 @@ bool machine_load_from_store(Machine *machine, GError **error)
 void machine_close_store(Machine *machine)
 {
     g_clear_pointer(&machine->store_state, store_state_close);
+    g_autoptr(GError) error = NULL;
+    if (machine->store && machine->options.disposable && !disposable_end(machine->store, &error))
+        g_warning("what the run changed is thrown away when the machine starts next, not now: %s",
+                  error->message);
     g_clear_pointer(&machine->store, store_close);
     g_clear_pointer(&machine->store_path, g_free);
 }

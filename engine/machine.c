@@ -196,8 +196,9 @@ static bool build_vcpus(Machine *machine, GError **error)
 
 static bool open_all(Machine *machine, GError **error)
 {
-    return machine_open_storage(machine, error) && machine_open_kernel(machine, error) &&
-           machine_open_network(machine, error) && machine_open_serial(machine, error) &&
+    return machine_open_storage(machine, error) && machine_check_disposable(machine, error) &&
+           machine_open_kernel(machine, error) && machine_open_network(machine, error) &&
+           machine_open_serial(machine, error) &&
            machine_open_display_server(machine, error);
 }
 

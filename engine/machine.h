@@ -44,6 +44,11 @@ typedef struct {
     // Goes on from a saved state instead of starting anew. Must live as long as the machine. NULL:
     // from what its snapshot store's current holds, if anything.
     const struct MachineStateSource *resume;
+    // What the machine changes on its disks, which are all in its snapshot store, is thrown away
+    // when it is freed. node: of the store, where the run begins; STORE_CURRENT: where the machine
+    // is.
+    bool disposable;
+    StoreNodeId node;
     // On the main thread, no lock held; may free the machine.
     void (*event)(void *opaque, MachineEvent event, uint32_t value, const char *text);
     // A line that firmware wrote to its debug port. Any thread, machine lock held. May be NULL.

@@ -15,7 +15,7 @@
 
 static const char usage[] =
     "Usage: lodge-engine --run [OPTION]...     one machine in the foreground; see lodgectl run\n"
-    "       lodge-engine --vm FOLDER [--wait] [--foreground]\n"
+    "       lodge-engine --vm FOLDER [--wait] [--foreground] [--disposable [--node N]]\n"
     "                                          a machine with its object on the session bus\n"
     "       lodge-engine --check FOLDER        check a machine's configuration and files\n"
     "       lodge-engine --create-disk FILE SIZE\n"

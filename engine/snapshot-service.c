@@ -5,6 +5,7 @@
 #include "engine/config/vm-folder.h"
 #include "engine/dbus/snapshots-object.h"
 #include "engine/detached.h"
+#include "engine/disposable.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,10 +58,16 @@ static void release(void *opaque)
 static const char *refuses(void *opaque, const char *method)
 {
     const Service *service = opaque;
-    if (strcmp(method, "GoTo") == 0 && vm_folder_is_suspended(service->folder))
+    if (strcmp(method, "GoTo") == 0 && vm_folder_has_state(service->folder))
         return "the machine is suspended in the middle of its work with these disks; start it, or "
                "discard its state (lodgectl stop --discard-state)";
     return NULL;
+}
+
+static void changed(void *opaque)
+{
+    Service *service = opaque;
+    vm_folder_note_state(service->folder, store_has_state(service->store));
 }
 
 // ---- How it begins ----
@@ -83,7 +90,7 @@ static bool open_store(Service *service, GError **error)
     g_autofree char *path = g_build_filename(service->folder, VM_STORE_FILE, NULL);
     StoreOpen options = { .path = path };
     service->store = store_open(&options, error);
-    return service->store != NULL;
+    return service->store && disposable_end(service->store, error);
 }
 
 // Two callers at once may start two; the one that has the name serves both.
@@ -104,7 +111,7 @@ static bool set_up(Service *service, GError **error)
     if (!open_store(service, error))
         return false;
     SnapshotsObjectHooks hooks = { .used = used, .release = release, .refuses = refuses,
-                                   .opaque = service };
+                                   .changed = changed, .opaque = service };
     service->object = snapshots_object_new(service->bus, service->store, &hooks, error);
     if (!service->object)
         return false;
@@ -112,7 +119,9 @@ static bool set_up(Service *service, GError **error)
     g_bus_own_name_on_connection(service->bus, name, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE,
                                  name_acquired, name_lost, service, NULL);
     g_main_loop_run(service->loop);
-    if (!service->named)
+    if (service->named)
+        changed(service);
+    else
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_BUSY,
                             "the machine's snapshots are in use by another process; try again in a "
                             "moment");

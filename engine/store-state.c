@@ -47,7 +47,7 @@ static GBytes *get_blob(Store *store, StoreNodeId node, const char *name, GError
 static StoreNodeId node_to_read(Store *store, GBytes *form)
 {
     StoreNodeId node = store_position(store);
-    g_autoptr(GBytes) same = node ? get_blob(store, node, STORE_STATE_FORM, NULL) : NULL;
+    g_autoptr(GBytes) same = node ? get_blob(store, node, STORE_DEVICE_STATE, NULL) : NULL;
     return same && g_bytes_equal(same, form) ? node : STORE_CURRENT;
 }
 
@@ -158,14 +158,14 @@ static bool source_memory(void *opaque, MachineMemoryBlock block, uint8_t *host,
 static void source_filled(void *opaque, const uint8_t *ram)
 {
     StoreState *state = opaque;
-    g_autoptr(GBytes) list = get_blob(state->store, state->node, STORE_STATE_HOT, NULL);
+    g_autoptr(GBytes) list = get_blob(state->store, state->node, STORE_HOT_PAGES, NULL);
     if (list && !state->hot)
         state->hot = hot_pages_start(ram, state->size[MACHINE_MEMORY_RAM] / PAGE, list);
 }
 
 static bool source_consume(void *opaque, GError **error)
 {
-    if (store_state_discard(((StoreState *)opaque)->store, error))
+    if (store_remove_state(((StoreState *)opaque)->store, error))
         return true;
     g_prefix_error(error, "the machine does not go on, so that its state is not used twice: ");
     return false;
@@ -173,17 +173,9 @@ static bool source_consume(void *opaque, GError **error)
 
 // ---- Life ----
 
-bool store_state_discard(Store *store, GError **error)
-{
-    return store_blob_put(store, STORE_CURRENT, STORE_STATE_FORM, NULL, error) &&
-           store_blob_put(store, STORE_CURRENT, STORE_STATE_HOT, NULL, error) &&
-           store_blob_put(store, STORE_CURRENT, STORE_STATE_THUMBNAIL, NULL, error) &&
-           store_commit(store, error);
-}
-
 StoreState *store_state_open(Store *store, GError **error)
 {
-    g_autoptr(GBytes) form = get_blob(store, STORE_CURRENT, STORE_STATE_FORM, error);
+    g_autoptr(GBytes) form = get_blob(store, STORE_CURRENT, STORE_DEVICE_STATE, error);
     if (!form)
         return NULL;
     g_autoptr(StoreState) state = g_new0(StoreState, 1);

@@ -7,10 +7,8 @@
 #include "engine/machine-state.h"
 #include "snapshots/store/store.h"
 
-// The volumes of a node that make up a state.
-#define STORE_STATE_FORM "device-state"  // state-form.h
-#define STORE_STATE_HOT "hot-pages"      // u32 little-endian page numbers, ascending
-#define STORE_STATE_THUMBNAIL "thumbnail" // the screen as PNG
+// The volumes of a node that make up a state: STORE_DEVICE_STATE (a state-form.h), STORE_HOT_PAGES
+// (u32 little-endian page numbers, ascending), STORE_THUMBNAIL (the screen, PNG), and memory:
 extern const char *const store_state_memory[MACHINE_MEMORY_BLOCKS]; // "memory", "video-memory"
 
 typedef struct StoreState StoreState;
@@ -24,6 +22,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreState, store_state_close)
 
 // Consuming it removes the state from current; nodes keep theirs.
 const MachineStateSource *store_state_source(StoreState *state);
-
-// Removes the state from current, durably: the machine starts anew. No device of it is open.
-bool store_state_discard(Store *store, GError **error);

@@ -241,7 +241,7 @@ static bool put_hot_pages(StoreTaking *taking, const uint32_t *hot, size_t count
     for (size_t i = 0; i < count; i++)
         le32_write(list + 4 * i, hot[i]);
     g_autoptr(GBytes) bytes = g_bytes_new_take(g_steal_pointer(&list), count * 4);
-    return store_blob_put(taking->store, taking->id, STORE_STATE_HOT, bytes, error);
+    return store_blob_put(taking->store, taking->id, STORE_HOT_PAGES, bytes, error);
 }
 
 static bool sink_commit(void *opaque, GBytes *form, const uint32_t *hot, size_t hot_count,
@@ -255,10 +255,10 @@ static bool sink_commit(void *opaque, GBytes *form, const uint32_t *hot, size_t 
             return false;
     }
     close_images(taking);
-    return (!taking->png || store_blob_put(taking->store, taking->id, STORE_STATE_THUMBNAIL,
+    return (!taking->png || store_blob_put(taking->store, taking->id, STORE_THUMBNAIL,
                                            taking->png, error)) &&
            put_hot_pages(taking, hot, hot_count, error) &&
-           store_blob_put(taking->store, taking->id, STORE_STATE_FORM, form, error) &&
+           store_blob_put(taking->store, taking->id, STORE_DEVICE_STATE, form, error) &&
            store_take_finish(taking->store, taking->id, error);
 }
 

@@ -5,6 +5,7 @@
 // through a pipe: "+" or a sentence.
 #include "engine/vm.h"
 
+#include "engine/auto-snapshots.h"
 #include "engine/config/vm-folder.h"
 #include "engine/dbus/session-scope.h"
 #include "engine/dbus/snapshots-object.h"
@@ -40,7 +41,8 @@ enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_NOT_OURS = 3 };
 
 typedef struct {
     char *folder;
-    bool wait;
+    bool wait, disposable;
+    StoreNodeId node; // where a disposable run begins
     Config *config;
     char *runtime_folder;
     char *spice_socket, *scanout_socket;
@@ -54,6 +56,7 @@ typedef struct {
     VmObject *object;
     LiveSnapshots *live;        // NULL: no disk is in a store
     SnapshotsObject *snapshots; // likewise
+    AutoSnapshots *autos;       // NULL: none are wanted
     guint store_name_id;
     bool named;
 } Vm;
@@ -194,7 +197,7 @@ static bool open_state(Vm *vm, GError **error)
     vm->state = suspend_file_open(vm->folder, &problem);
     if (vm->state)
         return true;
-    if (vm_folder_is_suspended(vm->folder) || problem->code == G_IO_ERROR_BUSY) {
+    if (vm_folder_has_state(vm->folder) || problem->code == G_IO_ERROR_BUSY) {
         g_propagate_error(error, g_steal_pointer(&problem));
         return false;
     }
@@ -204,6 +207,8 @@ static bool open_state(Vm *vm, GError **error)
 
 static const char *refuses_while_running(void *opaque, const char *method)
 {
+    if (strcmp(method, "DiscardState") == 0)
+        return "the machine is on; its state is what it does";
     if (strcmp(method, "Clone") == 0)
         return "the machine is on; stop it, then clone it";
     return NULL;
@@ -224,6 +229,8 @@ static bool offer_snapshots(Vm *vm, GError **error)
     };
     vm->snapshots = snapshots_object_new(vm->bus, store, &hooks, error);
     live_snapshots_set_object(vm->live, vm->snapshots);
+    if (vm->snapshots)
+        vm->autos = auto_snapshots_new(vm->live, vm->lifecycle, store, vm->snapshots);
     g_autofree char *name = vm_store_bus_name(vm->config);
     vm->store_name_id = g_bus_own_name_on_connection(
         vm->bus, name, G_BUS_NAME_OWNER_FLAGS_NONE, NULL, NULL, NULL, NULL);
@@ -236,6 +243,13 @@ static bool build(Vm *vm, GError **error)
         return false;
     if (!open_state(vm, error))
         return false;
+    if (vm->disposable && vm_folder_has_state(vm->folder)) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                            "the machine is suspended, and going on would use its state up; start "
+                            "it as it is, or discard its state first (lodgectl stop "
+                            "--discard-state)");
+        return false;
+    }
     LifecycleConfig config = {
         .machine = {
             .config = vm->config,
@@ -244,6 +258,8 @@ static bool build(Vm *vm, GError **error)
             .spice = true,
             .spice_socket = vm->spice_socket,
             .scanout_socket = vm->scanout_socket,
+            .disposable = vm->disposable,
+            .node = vm->node,
             .resume = vm->state ? suspend_file_source(vm->state) : NULL,
             .firmware_line = firmware_line,
         },
@@ -260,9 +276,11 @@ static bool build(Vm *vm, GError **error)
     vm->object = vm_object_new(vm->bus, vm->lifecycle, vm->folder, vm->spice_socket, error);
     if (!vm->object)
         return false;
+    vm_object_set_disposable(vm->object, vm->disposable);
     vm_object_set_resumed(vm->object, machine_is_resumed(machine));
     if (!offer_snapshots(vm, error))
         return false;
+    vm_folder_note_state(vm->folder, false); // the state is this machine's now
     return machine_enter_sandbox(machine, error);
 }
 
@@ -298,6 +316,7 @@ static int engine_process(void *opaque)
     vm_object_free(vm->object);
     if (vm->store_name_id)
         g_bus_unown_name(vm->store_name_id);
+    auto_snapshots_free(vm->autos);
     snapshots_object_free(vm->snapshots);
     live_snapshots_free(vm->live);
     lifecycle_free(vm->lifecycle);
@@ -341,12 +360,17 @@ int vm_command(int argc, char **argv)
             vm.wait = true;
         else if (strcmp(argv[i], "--foreground") == 0)
             foreground = true;
+        else if (strcmp(argv[i], "--disposable") == 0)
+            vm.disposable = true;
+        else if (strcmp(argv[i], "--node") == 0 && i + 1 < argc &&
+                 g_ascii_string_to_unsigned(argv[i + 1], 10, 1, G_MAXUINT64, &vm.node, NULL))
+            i++;
         else if (!vm.folder && *argv[i] != '-')
             vm.folder = g_canonicalize_filename(argv[i], NULL);
         else
             return wrong_usage();
     }
-    if (!vm.folder)
+    if (!vm.folder || (vm.node && !vm.disposable))
         return wrong_usage();
     g_autoptr(GError) error = NULL;
     if (!load_config(&vm, &error)) {

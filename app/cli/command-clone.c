@@ -2,23 +2,18 @@
 // clone: a machine that begins as a copy of another one's snapshot. Ctrl+C leaves nothing behind.
 #include "app/cli/commands.h"
 
-#include "app/client/snapshots-client.h"
+#include "app/cli/job.h"
 #include "app/client/vm-client.h"
 #include "app/client/vm-clone.h"
 
-#include <glib-unix.h>
 #include <stdio.h>
-#include <unistd.h>
 
 typedef struct {
-    GMainLoop *loop;
-    GCancellable *cancellable;
     LodgeSnapshots1 *proxy;
     const char *source, *name;
     guint64 node;
-    bool linked, shows_progress;
+    bool linked;
     char *folder;
-    GError *error;
 } Job;
 
 static bool find_node(Job *job, const char *text, GError **error)
@@ -35,49 +30,11 @@ static bool find_node(Job *job, const char *text, GError **error)
     return node != NULL;
 }
 
-static void progress(LodgeSnapshots1 *proxy, guint64 done, guint64 total, gpointer data)
+static bool work(void *opaque, GCancellable *cancellable, GError **error)
 {
-    Job *job = data;
-    if (job->shows_progress && total > 0)
-        fprintf(stderr, "\r%3d %%", (int)(100.0 * (double)done / (double)total));
-}
-
-static void work(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
-{
-    Job *job = data;
-    job->folder = vm_clone(job->source, job->node, job->name, job->linked, job->cancellable,
-                           &job->error);
-    g_task_return_boolean(task, TRUE);
-}
-
-static void ended(GObject *source, GAsyncResult *result, gpointer data)
-{
-    Job *job = data;
-    g_main_loop_quit(job->loop);
-}
-
-static gboolean interrupt(gpointer data)
-{
-    Job *job = data;
-    g_cancellable_cancel(job->cancellable);
-    return G_SOURCE_CONTINUE;
-}
-
-static void run_job(Job *job)
-{
-    job->loop = g_main_loop_new(NULL, FALSE);
-    job->cancellable = g_cancellable_new();
-    g_signal_connect(job->proxy, "progress", G_CALLBACK(progress), job);
-    guint source = g_unix_signal_add(SIGINT, interrupt, job);
-    g_autoptr(GTask) task = g_task_new(NULL, NULL, ended, job);
-    g_task_set_task_data(task, job, NULL);
-    g_task_run_in_thread(task, work);
-    g_main_loop_run(job->loop);
-    g_source_remove(source);
-    if (job->shows_progress)
-        fputs("\r     \r", stderr);
-    g_main_loop_unref(job->loop);
-    g_object_unref(job->cancellable);
+    Job *job = opaque;
+    job->folder = vm_clone(job->source, job->node, job->name, job->linked, cancellable, error);
+    return job->folder != NULL;
 }
 
 static int run_clone(const CliCall *call)
@@ -85,12 +42,9 @@ static int run_clone(const CliCall *call)
     GError *error = NULL;
     g_autofree char *source = vm_folder_find(cli_argument(call, 0), &error);
     Job job = { .source = source, .name = cli_argument(call, 1),
-                .linked = cli_has(call, "--linked"),
-                .shows_progress = isatty(STDERR_FILENO) };
-    if (source && find_node(&job, cli_value(call, "--node"), &error)) {
-        run_job(&job);
-        error = job.error;
-    }
+                .linked = cli_has(call, "--linked") };
+    if (source && find_node(&job, cli_value(call, "--node"), &error))
+        cli_job_run(job.proxy, work, &job, &error);
     g_clear_object(&job.proxy);
     g_autofree char *folder = job.folder;
     if (folder)

@@ -4,21 +4,51 @@
 
 #include "app/cli/running.h"
 #include "app/client/engine-launcher.h"
+#include "app/client/snapshots-client.h"
+#include "app/client/vm-client.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
+static bool find_node(const char *folder, const char *text, guint64 *ret_id, GError **error)
+{
+    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(folder, error);
+    g_autoptr(GVariant) variant = NULL;
+    if (!proxy || !lodge_snapshots1_call_list_sync(proxy, &variant, NULL, error))
+        return false;
+    g_autoptr(GPtrArray) nodes = snapshots_nodes_from_variant(variant);
+    const SnapshotNode *node = snapshots_find(nodes, text, error);
+    *ret_id = node ? node->id : 0;
+    return node != NULL;
+}
+
 static int run_start(const CliCall *call)
 {
     GError *error = NULL;
+    const char *node = cli_value(call, "--node");
+    EngineStart how = { .disposable = cli_has(call, "--disposable") };
+    if (node && !how.disposable)
+        return cli_fail_text("--node goes with --disposable; lodgectl snapshot goto takes the "
+                             "machine there to stay");
     g_autofree char *folder = vm_folder_find(cli_argument(call, 0), &error);
-    return folder && engine_start(folder, false, &error) ? CLI_OK : cli_fail(error);
+    if (folder && node && !find_node(folder, node, &how.node, &error))
+        vm_client_strip_error(error);
+    else if (folder && engine_start(folder, &how, &error))
+        return CLI_OK;
+    return cli_fail(error);
 }
+
+static const CliOption start_options[] = {
+    { "--disposable", NULL, "throw away what it changes on its disks when it is off" },
+    { "--node", "NODE", "a disposable run begins at this snapshot" },
+};
 
 const CliCommand command_start = {
     .name = "start",
     .arguments = "NAME",
     .summary = "Starts a machine; it runs on by itself.",
+    .options = start_options,
+    .option_count = G_N_ELEMENTS(start_options),
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run_start,
@@ -50,7 +80,10 @@ static gboolean stop_by_force(LodgeVm1 *proxy, GCancellable *cancellable, GError
 static int discard_state(const char *folder)
 {
     GError *error = NULL;
-    return vm_folder_discard_state(folder, &error) ? CLI_OK : cli_fail(error);
+    if (snapshots_discard_state(folder, &error))
+        return CLI_OK;
+    vm_client_strip_error(error);
+    return cli_fail(error);
 }
 
 static int run_stop(const CliCall *call)

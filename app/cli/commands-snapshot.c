@@ -4,7 +4,7 @@
 #include "app/cli/commands.h"
 
 #include "engine/base/json-text.h"
-#include "app/client/snapshots-client.h"
+#include "app/cli/job.h"
 #include "app/client/vm-client.h"
 
 #include <stdio.h>
@@ -52,17 +52,41 @@ static const char *size_text(guint64 bytes)
 
 // ---- take ----
 
+typedef struct {
+    LodgeSnapshots1 *proxy;
+    const char *name, *note;
+    bool memory;
+    guint64 id;
+} Take;
+
+static void cancel_take(GCancellable *cancellable, gpointer data)
+{
+    lodge_snapshots1_call_cancel(data, NULL, NULL, NULL);
+}
+
+// Not by the cancellable itself: the service's answer says that nothing is left behind.
+static bool do_take(void *opaque, GCancellable *cancellable, GError **error)
+{
+    Take *take = opaque;
+    gulong handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_take), take->proxy, NULL);
+    bool done = lodge_snapshots1_call_take_sync(take->proxy, take->name, take->note, take->memory,
+                                                &take->id, NULL, error);
+    g_cancellable_disconnect(cancellable, handler);
+    return done;
+}
+
 static int run_take(const CliCall *call)
 {
     GError *error = NULL;
     g_auto(Tree) tree = { 0 };
-    guint64 id;
     const char *note = cli_value(call, "--note");
-    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
-        !lodge_snapshots1_call_take_sync(tree.proxy, cli_argument(call, 1), note ? note : "",
-                                         !cli_has(call, "--disks-only"), &id, NULL, &error))
+    if (!tree_open(cli_argument(call, 0), &tree, &error))
         return fail(error);
-    printf("%" G_GUINT64_FORMAT "\n", id);
+    Take take = { tree.proxy, cli_argument(call, 1), note ? note : "",
+                  !cli_has(call, "--disks-only"), 0 };
+    if (!cli_job_run(tree.proxy, do_take, &take, &error))
+        return fail(error);
+    printf("%" G_GUINT64_FORMAT "\n", take.id);
     return CLI_OK;
 }
 
@@ -140,8 +164,9 @@ static void print_tree(const Tree *tree)
         Place place = g_array_index(stack, Place, stack->len - 1);
         g_array_set_size(stack, stack->len - 1);
         g_autofree char *time = snapshot_node_time(place.node, TIME_FORMAT);
-        printf("%6" G_GUINT64_FORMAT "  %s  %9s  %*s%s%s%s%s\n", place.node->id, time,
+        printf("%6" G_GUINT64_FORMAT "  %s  %9s  %*s%s%s%s%s%s\n", place.node->id, time,
                size_text(place.node->own), (int)MIN(place.depth, 20) * 2, "", place.node->name,
+               place.node->has_memory ? "  (with memory)" : "",
                place.node->is_protected ? "  (protected)" : "",
                place.node->in_bin ? "  (deleted)" : "",
                place.node->id == position ? "  <- you are here" : "");

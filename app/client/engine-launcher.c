@@ -56,9 +56,32 @@ bool engine_call(const char *const *arguments, GError **error)
            judge(process, problems, error);
 }
 
-bool engine_start(const char *folder, bool wait, GError **error)
+enum { START_WORDS = 8 };
+
+// arguments: of lodge-engine, which end with NULL; number: for one of them, 24 bytes.
+static void fill_arguments(const char *folder, const EngineStart *how,
+                           const char *arguments[START_WORDS], char number[24])
 {
-    const char *arguments[] = { "--vm", folder, wait ? "--wait" : NULL, NULL };
+    unsigned count = 0;
+    arguments[count++] = "--vm";
+    arguments[count++] = folder;
+    if (how && how->wait)
+        arguments[count++] = "--wait";
+    if (how && how->disposable)
+        arguments[count++] = "--disposable";
+    if (how && how->node) {
+        g_snprintf(number, 24, "%" G_GUINT64_FORMAT, how->node);
+        arguments[count++] = "--node";
+        arguments[count++] = number;
+    }
+    arguments[count] = NULL;
+}
+
+bool engine_start(const char *folder, const EngineStart *how, GError **error)
+{
+    const char *arguments[START_WORDS];
+    char number[24];
+    fill_arguments(folder, how, arguments, number);
     return engine_call(arguments, error);
 }
 
@@ -75,11 +98,13 @@ static void started(GObject *source, GAsyncResult *result, gpointer user_data)
         g_task_return_error(task, error);
 }
 
-void engine_start_async(const char *folder, bool wait, GCancellable *cancellable,
+void engine_start_async(const char *folder, const EngineStart *how, GCancellable *cancellable,
                         GAsyncReadyCallback done, gpointer user_data)
 {
     g_autoptr(GTask) task = g_task_new(NULL, cancellable, done, user_data);
-    const char *arguments[] = { "--vm", folder, wait ? "--wait" : NULL, NULL };
+    const char *arguments[START_WORDS];
+    char number[24];
+    fill_arguments(folder, how, arguments, number);
     GError *error = NULL;
     g_autoptr(GSubprocess) process = spawn(arguments, &error);
     if (!process) {

@@ -14,11 +14,17 @@ char *program_find(const char *name, GError **error);
 // False and error, with what it wrote to standard error, where its status is not 0.
 bool engine_call(const char *const *arguments, GError **error);
 
-// Starts the machine in the folder and waits until it is up (wait: until it is built and waits for
-// Start on its D-Bus object).
-bool engine_start(const char *folder, bool wait, GError **error);
+// How a machine is started.
+typedef struct {
+    bool wait;       // it is built and waits for Start on its D-Bus object
+    bool disposable; // what it changes on its disks is thrown away when it is off
+    guint64 node;    // of its snapshots, where a disposable run begins; 0: where the machine is
+} EngineStart;
+
+// Starts the machine in the folder and waits until it is up. how: NULL for none of these.
+bool engine_start(const char *folder, const EngineStart *how, GError **error);
 
 // The same without blocking the main loop.
-void engine_start_async(const char *folder, bool wait, GCancellable *cancellable,
+void engine_start_async(const char *folder, const EngineStart *how, GCancellable *cancellable,
                         GAsyncReadyCallback done, gpointer user_data);
 gboolean engine_start_finish(GAsyncResult *result, GError **error);

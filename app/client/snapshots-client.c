@@ -63,6 +63,16 @@ LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error)
     return NULL;
 }
 
+bool snapshots_discard_state(const char *folder, GError **error)
+{
+    if (vm_folder_is_at_snapshot(folder)) {
+        g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(folder, error);
+        if (!proxy || !lodge_snapshots1_call_discard_state_sync(proxy, NULL, error))
+            return false;
+    }
+    return vm_folder_discard_state(folder, error);
+}
+
 static void node_free(gpointer data)
 {
     SnapshotNode *node = data;

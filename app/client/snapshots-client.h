@@ -25,6 +25,10 @@ gboolean snapshots_has_store(const char *folder);
 // G_IO_ERROR_NOT_FOUND where the machine has no snapshot store.
 LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error);
 
+// Throws away what a suspended machine, or one that went to a snapshot with memory, would go on
+// from. The machine must be off. Blocking.
+bool snapshots_discard_state(const char *folder, GError **error);
+
 // When it was taken, in the computer's time zone; format as g_date_time_format's. Free with g_free.
 char *snapshot_node_time(const SnapshotNode *node, const char *format);
 

@@ -101,6 +101,13 @@ const ConfigKey config_keys[] = {
     { "serial", 2, "mode", CONFIG_CHOICE, "console", "none", 0, 0, serial_modes,
       "Where the serial port leads: a console to attach to, a file, or no such port." },
     { "serial", 2, "path", CONFIG_PATH, "", NULL, 0, 0, NULL, "The file of mode file." },
+
+    { "snapshots", 1, "interval", CONFIG_INTEGER, "0", NULL, 0, 100000, NULL,
+      "Minutes between the snapshots that the machine takes by itself while it runs; 0: none." },
+    { "snapshots", 1, "memory", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,
+      "Whether those hold the memory, too." },
+    { "snapshots", 1, "budget", CONFIG_SIZE, "8G", NULL, 1 * MIB, 65536 * GIB, NULL,
+      "Room that they may take up together; beyond it the oldest go first, protected ones never." },
 };
 const size_t config_key_count = G_N_ELEMENTS(config_keys);
 

@@ -187,14 +187,41 @@ bool vm_folder_state_counts(const char *path)
     return counts;
 }
 
+bool vm_folder_has_state(const char *folder)
+{
+    bool found = false;
+    for (int i = 0; i < VM_STATE_FILES && !found; i++) {
+        g_autofree char *path = vm_folder_state_path(folder, i);
+        found = vm_folder_state_counts(path);
+    }
+    return found;
+}
+
+static char *note_path(const char *folder)
+{
+    return g_build_filename(folder, VM_STATE_FOLDER, "at-snapshot", NULL);
+}
+
+bool vm_folder_is_at_snapshot(const char *folder)
+{
+    g_autofree char *path = note_path(folder);
+    return g_file_test(path, G_FILE_TEST_IS_REGULAR);
+}
+
+void vm_folder_note_state(const char *folder, bool at_work)
+{
+    g_autofree char *path = note_path(folder);
+    g_autofree char *state = g_build_filename(folder, VM_STATE_FOLDER, NULL);
+    if (at_work &&
+        (g_mkdir_with_parents(state, 0700) < 0 || !g_file_set_contents(path, "", 0, NULL)))
+        g_info("%s cannot be made: %s", path, g_strerror(errno));
+    if (!at_work && g_unlink(path) == 0)
+        g_rmdir(state); // fails where a state is in it
+}
+
 bool vm_folder_is_suspended(const char *folder)
 {
-    bool suspended = false;
-    for (int i = 0; i < VM_STATE_FILES && !suspended; i++) {
-        g_autofree char *path = vm_folder_state_path(folder, i);
-        suspended = vm_folder_state_counts(path);
-    }
-    return suspended;
+    return vm_folder_has_state(folder) || vm_folder_is_at_snapshot(folder);
 }
 
 bool vm_folder_discard_state(const char *folder, GError **error)

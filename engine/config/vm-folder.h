@@ -43,10 +43,19 @@ bool vm_folder_delete(const char *folder, GError **error);
 char *vm_folder_state_path(const char *folder, int index);
 // Whether the file holds a state, by its mark alone.
 bool vm_folder_state_counts(const char *path);
-// Whether the machine is suspended: its next start goes on from a state.
+// Whether one of the files holds a state.
+bool vm_folder_has_state(const char *folder);
+// Whether the machine is suspended: its next start goes on from a state, in a file or in the
+// snapshot store.
 bool vm_folder_is_suspended(const char *folder);
-// Throws the state away. The machine must be off. Error: a file cannot be removed.
+// Throws the files' state away. The machine must be off. Error: a file cannot be removed.
 bool vm_folder_discard_state(const char *folder, GError **error);
+
+// Notes that the snapshot store's running state is that of a machine at work, so that nobody has
+// to open the store to show it. The store itself is what counts: a note that is missing is no harm.
+void vm_folder_note_state(const char *folder, bool at_work);
+// What the note says.
+bool vm_folder_is_at_snapshot(const char *folder);
 
 // The name that an engine of this machine has on the session bus. Free with g_free.
 char *vm_bus_name(const Config *config);

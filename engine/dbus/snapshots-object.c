@@ -136,7 +136,7 @@ static GVariant *thumbnail(SnapshotsObject *object, GVariant *arguments, GError 
 {
     StoreNodeId id;
     g_variant_get(arguments, "(t)", &id);
-    g_autoptr(GBytes) png = store_blob_get(object->store, id, SNAPSHOTS_THUMBNAIL, error);
+    g_autoptr(GBytes) png = store_blob_get(object->store, id, STORE_THUMBNAIL, error);
     if (!png)
         return NULL;
     GVariant *bytes = g_variant_new_from_bytes(G_VARIANT_TYPE("ay"), png, TRUE);
@@ -161,6 +161,12 @@ static GVariant *go_to(SnapshotsObject *object, GVariant *arguments, GError **er
     g_variant_get(arguments, "(t&s)", &id, &keep.name);
     bool done = store_goto(object->store, id, *keep.name ? &keep : NULL, &kept, error);
     return done ? g_variant_new("(t)", kept) : NULL;
+}
+
+static GVariant *discard_state(SnapshotsObject *object, GVariant *arguments, GError **error)
+{
+    store_remove_state(object->store, error);
+    return NULL;
 }
 
 static GVariant *delete_node(SnapshotsObject *object, GVariant *arguments, GError **error)
@@ -268,6 +274,7 @@ static const Method methods[] = {
     { "Thumbnail", thumbnail, false },
     { "Take", take, true },
     { "GoTo", go_to, true },
+    { "DiscardState", discard_state, true },
     { "Delete", delete_node, true },
     { "Undelete", undelete, true },
     { "Purge", purge, true },
@@ -286,6 +293,12 @@ static void used(SnapshotsObject *object)
         object->hooks.used(object->hooks.opaque);
 }
 
+void snapshots_object_changed(SnapshotsObject *object)
+{
+    g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH, INTERFACE,
+                                  "TreeChanged", NULL, NULL);
+}
+
 // Main thread, with the results there.
 static gboolean finish_call(gpointer data)
 {
@@ -294,10 +307,11 @@ static gboolean finish_call(gpointer data)
     if (call->error) {
         errors_return(call->invocation, call->error);
     } else {
+        if (call->method->changes && object->hooks.changed)
+            object->hooks.changed(object->hooks.opaque);
         g_dbus_method_invocation_return_value(call->invocation, call->results);
         if (call->method->changes)
-            g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH,
-                                          INTERFACE, "TreeChanged", NULL, NULL);
+            snapshots_object_changed(object);
     }
     g_clear_error(&call->error);
     g_free(call);

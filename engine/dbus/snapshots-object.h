@@ -10,7 +10,6 @@
 #include <gio/gio.h>
 
 #define SNAPSHOTS_OBJECT_PATH "/org/lodge/Snapshots"
-#define SNAPSHOTS_THUMBNAIL "thumbnail" // the volume of a node that is its picture, PNG
 
 typedef struct SnapshotsObject SnapshotsObject;
 typedef struct SnapshotsCall SnapshotsCall; // of a method, until it is answered
@@ -25,6 +24,8 @@ typedef struct {
     // A machine that is on carries out a method itself: true, and snapshots_call_end follows, at
     // once or later. False: the store alone is asked. May be NULL.
     bool (*serves)(void *opaque, SnapshotsCall *call, const char *method, GVariant *arguments);
+    // The tree, or current, was changed. May be NULL.
+    void (*changed)(void *opaque);
     // Somebody called Cancel. May be NULL.
     void (*cancel)(void *opaque);
     void *opaque;
@@ -38,6 +39,9 @@ SnapshotsObject *snapshots_object_new(GDBusConnection *connection, Store *store,
 void snapshots_call_end(SnapshotsCall *call, GVariant *results, const GError *error);
 // Announces how far a call that a hook serves is. Bytes.
 void snapshots_object_progress(SnapshotsObject *object, uint64_t done, uint64_t total);
+
+// Announces that somebody else changed the tree.
+void snapshots_object_changed(SnapshotsObject *object);
 
 // Calls that are under way.
 unsigned snapshots_object_busy(const SnapshotsObject *object);

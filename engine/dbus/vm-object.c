@@ -371,6 +371,11 @@ void vm_object_set_progress(VmObject *object, double fraction)
     lodge_vm1_set_suspend_progress(object->skeleton, fraction);
 }
 
+void vm_object_set_disposable(VmObject *object, bool disposable)
+{
+    lodge_vm1_set_disposable(object->skeleton, disposable);
+}
+
 void vm_object_set_resumed(VmObject *object, bool resumed)
 {
     lodge_vm1_set_resumed(object->skeleton, resumed);

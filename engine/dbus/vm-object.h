@@ -22,4 +22,5 @@ void vm_object_update(VmObject *object);
 // How far a suspend has come, 0 to 1.
 void vm_object_set_progress(VmObject *object, double fraction);
 // Whether the machine was built from a suspended one's state.
+void vm_object_set_disposable(VmObject *object, bool disposable);
 void vm_object_set_resumed(VmObject *object, bool resumed);

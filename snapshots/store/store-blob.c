@@ -233,3 +233,19 @@ GBytes *store_blob_get(Store *store, StoreNodeId node, const char *name, GError 
     store_set_errno(error, store, "could not be read", result);
     return NULL;
 }
+
+bool store_has_state(Store *store)
+{
+    g_mutex_lock(&store->mutex);
+    bool has = store_slot_named(store, store->current, STORE_DEVICE_STATE) != NULL;
+    g_mutex_unlock(&store->mutex);
+    return has;
+}
+
+bool store_remove_state(Store *store, GError **error)
+{
+    return store_blob_put(store, STORE_CURRENT, STORE_DEVICE_STATE, NULL, error) &&
+           store_blob_put(store, STORE_CURRENT, STORE_HOT_PAGES, NULL, error) &&
+           store_blob_put(store, STORE_CURRENT, STORE_THUMBNAIL, NULL, error) &&
+           store_commit(store, error);
+}

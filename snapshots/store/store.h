@@ -40,6 +40,9 @@ typedef struct Store Store;
 typedef uint64_t StoreNodeId;
 
 #define STORE_FILE_NAME    "snapshots.store"
+#define STORE_DEVICE_STATE "device-state"
+#define STORE_HOT_PAGES    "hot-pages"
+#define STORE_THUMBNAIL    "thumbnail"
 #define STORE_CURRENT      ((StoreNodeId)0) // as an id: the running state; as a parent: none
 #define STORE_MAX_VOLUMES  32
 #define STORE_MAX_SIZE     (UINT64_C(64) << 40) // bytes of one volume
@@ -151,6 +154,11 @@ GArray *store_volume_places(BlockDevice *block, GError **error);
 bool store_blob_put(Store *store, StoreNodeId node, const char *name, GBytes *data, GError **error);
 // The bytes, verified; NULL and G_IO_ERROR_NOT_FOUND where the node has none.
 GBytes *store_blob_get(Store *store, StoreNodeId node, const char *name, GError **error);
+
+// Whether current holds "device-state"; and that takes it from current, with what belongs to it but
+// the memory, durably.
+bool store_has_state(Store *store);
+bool store_remove_state(Store *store, GError **error);
 
 bool store_commit(Store *store, GError **error);
 
