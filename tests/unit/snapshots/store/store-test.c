@@ -401,6 +401,88 @@ static void test_linked_clone(Fixture *f, gconstpointer data)
     expect_at(f->store, one, "disk0", 0, 1, MIB);
 }
 
+#define CHAIN        3u
+#define CHAIN_BLOCKS 1600u // crosses several leaves
+
+// A store, and what each block of its disk must be filled with.
+typedef struct {
+    Store *store;
+    char *path;
+    uint8_t bytes[CHAIN_BLOCKS];
+} Link;
+
+static void change_link(Link *link, GRand *random, uint8_t *buffer)
+{
+    StoreDevice device = { link->store, link->store->current, link->store->current->slots[0].volume,
+                           true };
+    unsigned first = (unsigned)g_rand_int_range(random, 0, CHAIN_BLOCKS);
+    unsigned count = (unsigned)g_rand_int_range(random, 1, 17);
+    count = MIN(count, CHAIN_BLOCKS - first);
+    bool zeroes = g_rand_int_range(random, 0, 4) == 0;
+    uint8_t byte = zeroes ? 0 : (uint8_t)g_rand_int_range(random, 1, 256);
+    memset(buffer, byte, count * STORE_BLOCK);
+    memset(link->bytes + first, byte, count);
+    g_assert_cmpint(store_data_sync(&device, zeroes ? BLOCK_WRITE_ZEROES : BLOCK_WRITE,
+                                    (uint64_t)first * STORE_BLOCK, zeroes ? NULL : buffer,
+                                    (uint64_t)count * STORE_BLOCK), ==, 0);
+}
+
+static void verify_link(const Link *link, uint8_t *buffer)
+{
+    BlockDevice *disk = store_volume_open(link->store, STORE_CURRENT, "disk0", NULL, NULL);
+    for (unsigned block = 0; block < CHAIN_BLOCKS; block++) {
+        g_assert_cmpint(block_read_sync(disk, (uint64_t)block * STORE_BLOCK, buffer, STORE_BLOCK),
+                        ==, 0);
+        g_assert_cmpuint(buffer[0], ==, link->bytes[block]);
+        g_assert_true(memcmp(buffer, buffer + 1, STORE_BLOCK - 1) == 0);
+    }
+    block_close(disk);
+}
+
+// The next one begins as the last one is now; what either does later the other must not see.
+static void add_link(Fixture *f, Link *links, unsigned number, bool linked)
+{
+    g_autoptr(GError) error = NULL;
+    const Link *from = &links[number - 1];
+    Link *to = &links[number];
+    g_autofree char *name = g_strdup_printf("clone%u.store", number);
+    to->path = g_build_filename(f->folder, name, NULL);
+    memcpy(to->bytes, from->bytes, sizeof to->bytes);
+    if (linked)
+        store_clone_linked(from->store, STORE_CURRENT, to->path, &error);
+    else
+        store_clone_full(from->store, STORE_CURRENT, to->path, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    to->store = open_store(to->path);
+}
+
+static void test_clone_chain(Fixture *f, gconstpointer data)
+{
+    Link links[CHAIN + 1] = { { f->store, f->path, { 0 } } };
+    g_autoptr(GRand) random = g_rand_new_with_seed(17);
+    for (unsigned count = 1; count <= CHAIN + 1; count++) {
+        for (unsigned i = 0; i < 150 * count; i++) {
+            Link *link = &links[g_rand_int_range(random, 0, (int)count)];
+            change_link(link, random, f->buffer);
+            if (i % 75 == 0) { // snapshots come and go meanwhile
+                StoreNodeId id = take(link->store, "Meanwhile");
+                g_assert_true(i % 150 || store_delete(link->store, id, NULL));
+                g_assert_true(store_purge(link->store, STORE_CURRENT, NULL));
+            }
+        }
+        for (unsigned i = 0; i < count; i++)
+            verify_link(&links[i], f->buffer);
+        if (count <= CHAIN)
+            add_link(f, links, count, count < CHAIN);
+    }
+    for (unsigned i = CHAIN; i > 0; i--) {
+        check(links[i].store);
+        store_close(links[i].store);
+        g_free(links[i].path);
+    }
+    check(f->store);
+}
+
 static void count_progress(uint64_t done, uint64_t total, void *opaque)
 {
     g_assert_cmpuint(done, <=, total);
@@ -927,6 +1009,7 @@ int main(int argc, char **argv)
     TEST("volume-rename", test_volume_rename);
     TEST("linked-clone", test_linked_clone);
     TEST("full-clone", test_full_clone);
+    TEST("clone-chain", test_clone_chain);
     TEST("clone-cancelled", test_clone_cancelled);
     TEST("base-image", test_base_image);
     TEST("base-outside", test_base_outside);
