@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 #define ARENA_SIZE (UINT64_C(128) << 20)
-#define ARENA_BESIDE_UNITS (UINT64_C(32) << 20) // under the translator: blocks are cold
+#define ARENA_BESIDE_UNITS (UINT64_C(48) << 20) // under the translator: blocks are cold
 #define HASH_BITS 18
 
 static unsigned hash_index(uint64_t physical, uint32_t key)

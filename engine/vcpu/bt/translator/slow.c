@@ -26,13 +26,10 @@ static void go_on(BtCpu *cpu, const BtInsn *insn)
 #endif
 }
 
-BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
-                           unsigned length, uint64_t rip)
+static void decode(BtCpu *cpu, BtCallOut *out, const BtDecoders *decoders, const uint8_t *bytes,
+                   unsigned length, uint64_t rip)
 {
     static const uint32_t no_generation;
-    BtCallOut *out = bt_units_data(cpu->translator, sizeof *out, 64);
-    if (!out)
-        return NULL;
     memset(out, 0, sizeof *out);
     BtInsn *insn = out->block.insn;
     bt_decode(cpu, decoders, bytes, length, insn);
@@ -42,6 +39,14 @@ BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t
     out->block.generation_at = out->block.generation_second_at = &no_generation;
     insn[1].handler = go_on;
     insn[1].offset = insn->length;
+}
+
+BtCallOut *bt_call_out_new(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
+                           unsigned length, uint64_t rip)
+{
+    BtCallOut *out = bt_units_data(cpu->translator, sizeof *out, 64);
+    if (out)
+        decode(cpu, out, decoders, bytes, length, rip);
     return out;
 }
 
@@ -120,22 +125,23 @@ static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
     return true;
 }
 
+// Nobody holds what another site has left in its slot: there it goes.
 static BtCallOut *decode_site(BtCpu *cpu, uint32_t index, const BtUnit *unit, uint64_t rip)
 {
     BtTranslator *t = cpu->translator;
     BtCallOut **slot = &t->slow_cache[index % BT_SLOW_CACHE];
     if (*slot && (*slot)->site == index && (*slot)->rip == rip)
         return *slot;
+    if (!*slot)
+        *slot = bt_units_data(t, sizeof **slot, 64);
+    if (!*slot)
+        return NULL;
     const BtCache *cache = cpu->block_cache;
     unsigned offset = (unsigned)((unit->physical & 0xfff) + (rip - unit->rip)) & 0xfff;
     unsigned at = offset - unit->low;
-    BtCallOut *out = bt_call_out_new(cpu, &cache->decoders, unit->bytes + at,
-                                     MIN(unit->size - at, 15u), rip);
-    if (out) {
-        out->site = index;
-        *slot = out;
-    }
-    return out;
+    decode(cpu, *slot, &cache->decoders, unit->bytes + at, MIN(unit->size - at, 15u), rip);
+    (*slot)->site = index;
+    return *slot;
 }
 
 // Two accesses of one instruction may take one another's TLB entry away: the third time that it

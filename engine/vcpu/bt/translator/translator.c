@@ -24,7 +24,7 @@ enum { WRITES_PER_STEP = 4, MOST_STEPS = 8 };
 // LODGE_TRANSLATOR: words and word=number, separated by commas; for tests and measurements.
 static void read_options(BtTranslatorOptions *options)
 {
-    *options = (BtTranslatorOptions){ .hot = 40, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
+    *options = (BtTranslatorOptions){ .hot = 16, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
                                       .ranges = BT_RANGES };
     const char *text = g_getenv("LODGE_TRANSLATOR");
     if (!text)

@@ -163,7 +163,7 @@ typedef struct {
 
 #define BT_UNIT_BUCKETS (1u << 17)
 #define BT_UNIT_PAGES (1u << 12)
-enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 256,
+enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 2048,
        BT_SALT_WAYS = 4, BT_SALTS = 16 * BT_SALT_WAYS,
        BT_UNGROUPED = 1024 };
 
