@@ -11,8 +11,9 @@ struct _LodgeSnapshotRow {
     GtkListBoxRow parent_instance;
     guint64 id;
     char *node_name, *node_note;
-    gboolean is_protected, in_bin;
+    gboolean is_protected, in_bin, has_memory;
     LodgeSnapshotRails *rails;
+    GtkPicture *picture;
     GtkLabel *name, *detail, *size;
     GtkWidget *here, *lock;
 };
@@ -29,7 +30,7 @@ static void set_texts(LodgeSnapshotRow *self, const SnapshotTreeRow *row, gboole
     g_autofree char *size = g_strdup_printf(_("%s own\n%s shared"), own, shared);
     g_autoptr(GString) detail = g_string_new(time);
     if (node->has_memory)
-        g_string_append_printf(detail, " · %s", _("running"));
+        g_string_append_printf(detail, " · %s", _("with memory"));
     if (node->in_bin)
         g_string_append_printf(detail, " · %s", _("deleted"));
     if (*node->note)
@@ -64,6 +65,7 @@ static void lodge_snapshot_row_class_init(LodgeSnapshotRowClass *klass)
                                                 "/org/lodge/Lodge/lodge-snapshot-row.ui");
 #define BIND(name) gtk_widget_class_bind_template_child(widget_class, LodgeSnapshotRow, name)
     BIND(rails);
+    BIND(picture);
     BIND(name);
     BIND(detail);
     BIND(size);
@@ -86,6 +88,7 @@ GtkWidget *lodge_snapshot_row_new(const SnapshotTreeRow *row, gboolean here, gbo
     self->node_note = g_strdup(node->note);
     self->is_protected = node->is_protected;
     self->in_bin = node->in_bin;
+    self->has_memory = node->has_memory;
     lodge_snapshot_rails_set(self->rails, row, here);
     gtk_widget_set_visible(self->here, here);
     gtk_label_set_label(GTK_LABEL(self->here),
@@ -110,6 +113,17 @@ const char *lodge_snapshot_row_get_name(LodgeSnapshotRow *self)
 const char *lodge_snapshot_row_get_note(LodgeSnapshotRow *self)
 {
     return self->node_note;
+}
+
+gboolean lodge_snapshot_row_has_memory(LodgeSnapshotRow *self)
+{
+    return self->has_memory;
+}
+
+void lodge_snapshot_row_set_picture(LodgeSnapshotRow *self, GdkPaintable *picture)
+{
+    gtk_picture_set_paintable(self->picture, picture);
+    gtk_widget_set_visible(GTK_WIDGET(self->picture), TRUE);
 }
 
 gboolean lodge_snapshot_row_get_protected(LodgeSnapshotRow *self)

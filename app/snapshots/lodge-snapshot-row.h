@@ -17,6 +17,9 @@ GtkWidget *lodge_snapshot_row_new(const SnapshotTreeRow *row, gboolean here, gbo
 guint64 lodge_snapshot_row_get_id(LodgeSnapshotRow *self);
 const char *lodge_snapshot_row_get_name(LodgeSnapshotRow *self);
 const char *lodge_snapshot_row_get_note(LodgeSnapshotRow *self);
+gboolean lodge_snapshot_row_has_memory(LodgeSnapshotRow *self);
+// The screen at its moment.
+void lodge_snapshot_row_set_picture(LodgeSnapshotRow *self, GdkPaintable *picture);
 gboolean lodge_snapshot_row_get_protected(LodgeSnapshotRow *self);
 gboolean lodge_snapshot_row_get_in_bin(LodgeSnapshotRow *self);
 

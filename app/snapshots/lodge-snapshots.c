@@ -12,6 +12,8 @@
 
 #include <glib/gi18n.h>
 
+#define UNDO_SECONDS 15
+
 struct _LodgeSnapshots {
     GtkWidget parent_instance;
     char *folder;
@@ -19,6 +21,7 @@ struct _LodgeSnapshots {
     LodgeSnapshots1 *proxy;
     GCancellable *cancellable; // of everything for this folder; NULL: nobody was asked yet
     GPtrArray *nodes;          // of SnapshotNode
+    GHashTable *pictures;      // guint64 of a node -> GdkTexture
     gboolean bin;              // deleted ones are listed
     GSimpleActionGroup *actions;
 
@@ -50,7 +53,7 @@ static void update_actions(LodgeSnapshots *self)
     gboolean in_bin = row && lodge_snapshot_row_get_in_bin(row);
     gboolean is_protected = row && lodge_snapshot_row_get_protected(row);
     enable(self, "take", there);
-    enable(self, "go-to", row && !self->on);
+    enable(self, "go-to", row != NULL);
     enable(self, "delete", row && !in_bin && !is_protected);
     enable(self, "undelete", in_bin);
     enable(self, "rename", row != NULL);
@@ -89,6 +92,44 @@ static void show_usage(LodgeSnapshots *self)
     gtk_label_set_label(self->usage, text);
 }
 
+typedef struct {
+    LodgeSnapshots *self; // both are references
+    LodgeSnapshotRow *row;
+} Picture;
+
+static void on_picture(GObject *source, GAsyncResult *result, gpointer user_data)
+{
+    g_autofree Picture *picture = user_data;
+    g_autoptr(LodgeSnapshots) self = picture->self;
+    g_autoptr(LodgeSnapshotRow) row = picture->row;
+    g_autoptr(GVariant) results = g_dbus_proxy_call_finish(G_DBUS_PROXY(source), result, NULL);
+    if (!results) // it has none
+        return;
+    g_autoptr(GVariant) bytes = g_variant_get_child_value(results, 0);
+    g_autoptr(GBytes) png = g_variant_get_data_as_bytes(bytes);
+    g_autoptr(GdkTexture) texture = gdk_texture_new_from_bytes(png, NULL);
+    if (!texture)
+        return;
+    lodge_snapshot_row_set_picture(row, GDK_PAINTABLE(texture));
+    if ((gpointer)self->proxy == source) // for when the list is filled again: a node never changes
+        g_hash_table_insert(self->pictures, g_memdup2(&(guint64){ lodge_snapshot_row_get_id(row) },
+                                                      sizeof(guint64)), g_steal_pointer(&texture));
+}
+
+static void show_picture(LodgeSnapshots *self, LodgeSnapshotRow *row)
+{
+    guint64 id = lodge_snapshot_row_get_id(row);
+    GdkPaintable *known = g_hash_table_lookup(self->pictures, &id);
+    if (known) {
+        lodge_snapshot_row_set_picture(row, known);
+        return;
+    }
+    Picture *picture = g_new0(Picture, 1);
+    *picture = (Picture){ g_object_ref(self), g_object_ref(row) };
+    g_dbus_proxy_call(G_DBUS_PROXY(self->proxy), "Thumbnail", g_variant_new("(t)", id),
+                      G_DBUS_CALL_FLAGS_NO_AUTO_START, -1, self->cancellable, on_picture, picture);
+}
+
 static void fill_list(LodgeSnapshots *self)
 {
     LodgeSnapshotRow *old = selected(self);
@@ -104,6 +145,8 @@ static void fill_list(LodgeSnapshots *self)
         const SnapshotTreeRow *row = &g_array_index(rows, SnapshotTreeRow, i);
         GtkWidget *widget = lodge_snapshot_row_new(row, row->node->id == position, changed);
         gtk_list_box_append(self->list, widget);
+        if (row->node->has_memory)
+            show_picture(self, LODGE_SNAPSHOT_ROW(widget));
         if (row->node->id == wanted)
             gtk_list_box_select_row(self->list, GTK_LIST_BOX_ROW(widget));
     }
@@ -298,7 +341,8 @@ static void activate_take(GSimpleAction *action, GVariant *parameter, gpointer u
     g_autofree char *name = g_strdup_printf(_("Snapshot %u"), number);
     LodgeSnapshotQuestion question = {
         .heading = _("Take a Snapshot"),
-        .body = self->on ? _("The disks are kept as they are at this moment, as after a power cut.")
+        .body = self->on ? _("The machine's memory is kept with its disks. It goes on "
+                             "meanwhile, and you can come back to this moment.")
                          : "",
         .action = _("_Take"),
         .name = name,
@@ -342,6 +386,7 @@ static void toast_undo(LodgeSnapshots *self, const char *text,
     *undo = (Undo){ g_object_ref(self), g_strdup(self->folder), id, function };
     AdwToast *toast = adw_toast_new(text);
     adw_toast_set_button_label(toast, _("_Undo"));
+    adw_toast_set_timeout(toast, UNDO_SECONDS);
     g_signal_connect_data(toast, "button-clicked", G_CALLBACK(on_undo), undo, undo_free, 0);
     adw_toast_overlay_add_toast(ADW_TOAST_OVERLAY(toasts), toast);
 }
@@ -382,12 +427,32 @@ static void go_to(LodgeSnapshots *self, guint64 id, const char *name)
          on_gone, id);
 }
 
-static void activate_go_to(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+static void on_go_to_confirmed(gpointer user_data)
 {
     LodgeSnapshots *self = user_data;
     LodgeSnapshotRow *row = selected(self);
     if (row)
         go_to(self, lodge_snapshot_row_get_id(row), lodge_snapshot_row_get_name(row));
+}
+
+static void activate_go_to(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeSnapshots *self = user_data;
+    LodgeSnapshotRow *row = selected(self);
+    if (!row)
+        return;
+    if (!self->on) {
+        on_go_to_confirmed(self);
+        return;
+    }
+    g_autofree char *heading =
+        g_strdup_printf(_("Go to “%s”?"), lodge_snapshot_row_get_name(row));
+    const char *body = lodge_snapshot_row_has_memory(row)
+                           ? _("What the machine is doing now is lost. It goes on from that "
+                               "moment.")
+                           : _("What the machine is doing now is lost, and it is off then: the "
+                               "snapshot has no memory.");
+    lodge_dialog_confirm(GTK_WIDGET(self), heading, body, _("_Go"), on_go_to_confirmed, self);
 }
 
 static void on_deleted(LodgeSnapshots *self, GVariant *results, guint64 id)
@@ -518,6 +583,7 @@ static void forget(LodgeSnapshots *self)
         g_signal_handlers_disconnect_by_data(self->proxy, self);
     g_clear_object(&self->proxy);
     g_clear_pointer(&self->nodes, g_ptr_array_unref);
+    g_hash_table_remove_all(self->pictures);
     g_clear_pointer(&self->folder, g_free);
 }
 
@@ -546,10 +612,17 @@ static void lodge_snapshots_dispose(GObject *object)
     G_OBJECT_CLASS(lodge_snapshots_parent_class)->dispose(object);
 }
 
+static void lodge_snapshots_finalize(GObject *object)
+{
+    g_hash_table_unref(LODGE_SNAPSHOTS(object)->pictures);
+    G_OBJECT_CLASS(lodge_snapshots_parent_class)->finalize(object);
+}
+
 static void lodge_snapshots_class_init(LodgeSnapshotsClass *klass)
 {
     GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
     G_OBJECT_CLASS(klass)->dispose = lodge_snapshots_dispose;
+    G_OBJECT_CLASS(klass)->finalize = lodge_snapshots_finalize;
     gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget_class,
                                                 "/org/lodge/Lodge/lodge-snapshots.ui");
@@ -568,6 +641,7 @@ static void lodge_snapshots_class_init(LodgeSnapshotsClass *klass)
 static void lodge_snapshots_init(LodgeSnapshots *self)
 {
     gtk_widget_init_template(GTK_WIDGET(self));
+    self->pictures = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_object_unref);
     self->actions = g_simple_action_group_new();
     g_action_map_add_action_entries(G_ACTION_MAP(self->actions), action_entries,
                                     G_N_ELEMENTS(action_entries), self);
