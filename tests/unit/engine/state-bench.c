@@ -12,6 +12,7 @@
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define FIRMWARE_END (16u << 20) // pages below stay as firmware and boot sector have them
 #define TAKES 3
@@ -122,15 +123,24 @@ static void resume(Bench *bench, SuspendFile *file)
     run_on(bench, "resume", start, built);
 }
 
+// Microseconds of the processor that this thread has had.
+static int64_t thread_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
 static void go_to(Bench *bench, StoreNodeId id)
 {
     g_autoptr(GError) error = NULL;
-    int64_t start = g_get_monotonic_time();
+    int64_t start = g_get_monotonic_time(), work = thread_time();
     machine_pause(bench->box.machine);
     machine_drain(bench->box.machine);
     if (!store_goto(machine_store(bench->box.machine), id, NULL, NULL, &error) ||
         !machine_load_from_store(bench->box.machine, &error))
         g_error("%s", error->message);
+    printf("         %.1f ms of work\n", (double)(thread_time() - work) / 1e3);
     run_on(bench, "go to", start, g_get_monotonic_time());
 }
 
