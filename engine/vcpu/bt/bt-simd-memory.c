@@ -49,11 +49,11 @@ static void store_masked(BtCpu *cpu, const BtInsn *insn, const uint8_t *data, co
     unsigned step = unit(cpu, size);
     for (unsigned at = 0; at < count * size; at += step) {
         if (enabled(mask, at / size, size))
-            bt_probe_write(cpu, insn->segment, base + at, step);
+            bt_probe_write(cpu, insn->segment, wrap(insn, base + at), step);
     }
     for (unsigned at = 0; at < count * size; at += step) {
         if (enabled(mask, at / size, size))
-            bt_write_bytes(cpu, insn->segment, base + at, data + at, step, 1);
+            bt_write_bytes(cpu, insn->segment, wrap(insn, base + at), data + at, step, 1);
     }
 }
 
@@ -66,8 +66,9 @@ static void store_bytes(BtCpu *cpu, const BtInsn *insn, const uint8_t *data, con
     bt_probe_write(cpu, insn->segment, base,
                    cpu->mmu_index == BT_MMU_USER_ALIGNED ? count : 1);
     for (unsigned i = 1; i < count; i++) {
-        if ((base + i) % 4096 == 0)
-            bt_probe_write(cpu, insn->segment, base + i, 1);
+        uint64_t offset = wrap(insn, base + i);
+        if ((cpu->segment[insn->segment].base + offset) % 4096 == 0)
+            bt_probe_write(cpu, insn->segment, offset, 1);
     }
     store_masked(cpu, insn, data, mask, 1, count);
 }
@@ -106,7 +107,7 @@ static BT_APART void maskmov_load_body(BtCpu *cpu, const BtInsn *insn)
     unsigned step = unit(cpu, size);
     for (unsigned at = 0; at < insn->memory_size; at += step) {
         if (enabled(mask, at / size, size))
-            bt_read_bytes(cpu, insn->segment, base + at, value + at, step, 1);
+            bt_read_bytes(cpu, insn->segment, wrap(insn, base + at), value + at, step, 1);
     }
     memcpy(cpu->fpu.vector[insn->reg[0]], value, sizeof value);
 }
