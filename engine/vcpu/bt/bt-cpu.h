@@ -29,7 +29,7 @@ typedef struct BtTranslator BtTranslator;
 typedef struct BtFollow BtFollow;
 
 // The jump table of generated code (translator/unit.h): from RIP to code.
-#define BT_JUMP_BITS 14
+#define BT_JUMP_BITS 15
 #define BT_GROUPS 24
 typedef struct {
     uint64_t tag; // RIP xor cpu->jump_salt
@@ -219,7 +219,7 @@ struct BtCpu {
     BtCpu *self;
     void *unit_stack;    // C's RSP while a unit runs
     uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
-    uint64_t unit_target; // of an indirect call, while its stack access is checked
+    uint64_t unit_target; // of an indirect call, or what PUSH read, while the stack is checked
     uint64_t unit_held;  // what T3 holds where a unit goes on
     uint64_t unit_group[BT_GROUPS]; // addends of the unit's groups (translator/groups.c)
     uint32_t unit_flags; // status flags across a check, in the form of flags_status

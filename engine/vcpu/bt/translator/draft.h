@@ -88,6 +88,7 @@ typedef struct {
     unsigned rest;        // instructions of the unit that do not run
     bool poll;            // BT_COLD_LINK: at the entry: is never patched
     bool flags_live;      // BT_COLD_LINK: the target wants flags
+    bool flags_saved;     // BT_COLD_LINK, poll: the guest's flags are saved
     uint32_t link;        // BT_COLD_STUB: which leaves; also from `stale`, if that is not NULL
     uint8_t *stale;
     BtX87Last x87_last;   // BT_COLD_SITE: to be noted before it leaves
@@ -238,6 +239,8 @@ bool bt_group_quiet(const BtDraft *d);
 // end: uses the scratch register; the instruction's own host instruction may follow.
 void bt_emit_flags_begin(BtDraft *d);
 void bt_emit_flags_end(BtDraft *d, unsigned scratch);
+// Saves them: BT_FLAGS_SAVED from here on. Uses T1; the host's stay what they are.
+void bt_emit_flags_save(BtDraft *d);
 // The host's flags are the guest's from here on. Uses the scratch register.
 void bt_emit_flags_native(BtDraft *d, unsigned scratch);
 // The code for that.
@@ -288,6 +291,8 @@ bool bt_system_known(const BtDraft *d, const BtGuestInsn *g);
 
 bool bt_emit_stack(BtDraft *d);
 bool bt_emit_branch(BtDraft *d);
+// Whether the JMP, CALL or RET is one of those that emit-branch.c knows (translated alike or not).
+bool bt_branch_known(const BtDraft *d, const BtGuestInsn *g);
 // Whether the instruction ends the unit (form.c), and where a direct branch leads.
 typedef enum {
     BT_FLOW_NEXT,

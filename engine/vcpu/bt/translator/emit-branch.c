@@ -64,28 +64,33 @@ void bt_note_link(BtDraft *d, uint8_t *distance_at, uint64_t rip)
     };
 }
 
-// T3 = target's RIP to T3 = its code for saved flags. Uses T1. Behind bt_emit_flags_begin, which
-// has saved them: all are live before an indirect branch.
+// A field of the entry of the jump table that T1 leads to.
+static HostMemory jump_entry(size_t field)
+{
+    HostMemory entry = host_indexed(HOST_RSP, HOST_T1, (int32_t)(offsetof(BtCpu, jump) + field));
+    entry.scale = 3;
+    return entry;
+}
+
+// T3 = target's RIP to T1 = its place in the jump table, which has code for saved flags. T3 is
+// lost. Behind bt_emit_flags_begin, which has saved them: all are live before an indirect branch.
 static void emit_jump_lookup(BtDraft *d)
 {
     HostCode *c = &d->code;
-    host_op_registers(c, 4, 0x89, HOST_T3, HOST_T1);
-    host_alu_constant(c, 4, 4, HOST_T1, (1 << BT_JUMP_BITS) - 1);
-    host_shift(c, 4, 4, HOST_T1, 4);
+    host_lea(c, 4, HOST_T1, host_indexed(HOST_T3, HOST_T3, 0));
+    host_op_registers(c, 4, 0x0fb7, HOST_T1, HOST_T1); // movzx T1, word
     host_op_memory(c, 8, 0x33, HOST_T3, HOST_CPU(jump_salt));
-    HostMemory entry = host_indexed(HOST_RSP, HOST_T1,
-                                    offsetof(BtCpu, jump) + offsetof(BtJump, tag));
-    host_op_memory(c, 8, 0x3b, HOST_T3, entry);
+    host_op_memory(c, 8, 0x3b, HOST_T3, jump_entry(offsetof(BtJump, tag)));
     bt_emit_site(d, host_jump_if(c, HOST_NE), 0, 0, NULL);
-    entry.displacement = offsetof(BtCpu, jump) + offsetof(BtJump, code);
-    host_load(c, 8, HOST_T3, entry);
 }
 
-_Static_assert(sizeof(BtJump) == 16, "the index is shifted by 4");
+_Static_assert(sizeof(BtJump) == 16 && BT_JUMP_BITS == 15,
+               "the index is cut to 16 bits when doubled, and scaled by 8");
 
+// To the code that the look-up has found; T1 is still what it was.
 static void emit_jump(HostCode *c)
 {
-    host_bytes(c, "\x41\xff\xe6", 3); // jmp r14
+    host_op_memory(c, 4, 0xff, 4, jump_entry(offsetof(BtJump, code)));
 }
 
 // T3 = where a register or memory operand leads; false: it has a form that is called out. Behind
@@ -184,11 +189,11 @@ static bool emit_call(BtDraft *d)
     bt_emit_flags_begin(d);
     emit_target(d, guest, &access);
     emit_jump_lookup(d);
+    host_load(c, 8, HOST_T3, jump_entry(offsetof(BtJump, code)));
     host_store(c, 8, HOST_CPU(unit_target), HOST_T3);
     bt_emit_access(d, &slot, &at);
     emit_return_address(d, at, HOST_T3);
-    host_load(c, 8, HOST_T3, HOST_CPU(unit_target));
-    emit_jump(c);
+    host_op_memory(c, 4, 0xff, 4, HOST_CPU(unit_target)); // jmp
     return true;
 }
 
@@ -213,6 +218,14 @@ static bool emit_ret(BtDraft *d)
     host_lea(c, size, HOST_GUEST_RSP, host_based(HOST_GUEST_RSP, (int)size + drop));
     emit_jump(c);
     return true;
+}
+
+bool bt_branch_known(const BtDraft *d, const BtGuestInsn *g)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    return insn->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR && code_is_plain(d, g) &&
+           (insn->mnemonic == ZYDIS_MNEMONIC_JMP || insn->mnemonic == ZYDIS_MNEMONIC_CALL ||
+            insn->mnemonic == ZYDIS_MNEMONIC_RET);
 }
 
 bool bt_emit_branch(BtDraft *d)

@@ -4,7 +4,8 @@
 // still wanted. At each place of a unit it is one or the other, known when the code is emitted.
 // Saved flags stay saved over as many checks as follow, until an instruction reads flags or keeps
 // some of them, or sets all that are wanted. Indirect branches leave with saved flags (unit.h:
-// entries).
+// entries), and so do links where they are saved already. A unit that saves them before it does
+// anything else with them begins with saved flags.
 //
 // Which flags are wanted is form.c's. Where none are, a check just changes them; what an exception
 // or interrupt there shows of them is then not what the architecture says, unless the translator is
@@ -15,6 +16,11 @@ void bt_emit_flags_begin(BtDraft *d)
 {
     if (!bt_draft_insn(d)->flags_live || d->flags == BT_FLAGS_SAVED || bt_group_quiet(d))
         return;
+    bt_emit_flags_save(d);
+}
+
+void bt_emit_flags_save(BtDraft *d)
+{
     HostCode *c = &d->code;
     host_move(c, HOST_T1, HOST_RAX);
     host_bytes(c, "\x9f\x0f\x90\xc0", 4); // lahf; seto al

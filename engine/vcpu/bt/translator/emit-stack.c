@@ -21,8 +21,7 @@ static bool emit_push(BtDraft *d)
     BtAccess source;
     if (guest < 0 && !memory && o->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
         return false;
-    // Two accesses leave T3 alone only where the second has the short form.
-    if (memory && (!bt_draft_long(d) || !bt_access_of_operand(d, g, 0, &source)))
+    if (memory && !bt_access_of_operand(d, g, 0, &source))
         return false;
 
     HostMemory at;
@@ -30,12 +29,14 @@ static bool emit_push(BtDraft *d)
     if (memory) {
         bt_emit_access(d, &source, &at);
         host_load(c, size, HOST_T3, at);
+        host_store(c, size, HOST_CPU(unit_target), HOST_T3); // the second access may use T3
         d->held = HOST_NONE;
     }
     BtAccess access = bt_stack_access(d, VCPU_RSP, -(int)size, size, true);
     bt_emit_access(d, &access, &at);
-    bt_emit_flags_end(d, memory ? HOST_T1 : HOST_T3);
+    bt_emit_flags_end(d, HOST_T3);
     if (memory) {
+        host_load(c, size, HOST_T3, HOST_CPU(unit_target));
         host_store(c, size, at, HOST_T3);
     } else if (guest >= 0) {
         unsigned from = bt_host_of((unsigned)guest);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // System instructions that a kernel executes all the time, as generated code: CLI, STI, PUSHF,
-// CLAC, STAC, SWAPGS, reads of control and segment registers. Only where they cannot fault: what
-// ring 0 may do is translated for ring 0 alone (BT_KEY_RING_0), and in 64-bit mode alone where the
-// mode decides. Everything else about them is called out (bt-system.c tells what they do).
+// CLAC, STAC, SWAPGS, reads of control and segment registers; and CLD, STD of all programs. Only
+// where they cannot fault: what ring 0 may do is translated for ring 0 alone (BT_KEY_RING_0), and
+// in 64-bit mode alone where the mode decides. Everything else about them is called out
+// (bt-system.c tells what they do).
 //
 // STI, where IF was 0, holds interrupts off until the instruction behind it is done. Generated code
 // polls between two instructions only where it says so, so nothing has to be done for that; behind
@@ -44,6 +45,9 @@ bool bt_system_known(const BtDraft *d, const BtGuestInsn *g)
     if (!g->known)
         return false;
     switch (g->decoded.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CLD:
+    case ZYDIS_MNEMONIC_STD:
+        return true;
     case ZYDIS_MNEMONIC_CLI:
     case ZYDIS_MNEMONIC_STI:
         return ring_0(d);
@@ -70,8 +74,9 @@ static void emit_byte_op(HostCode *c, unsigned op, size_t offset, unsigned value
 enum { OP_OR = 1, OP_AND = 4 };
 
 #define IF_BYTE (offsetof(BtCpu, rflags_rest) + 1)
+#define DF_BYTE IF_BYTE
 #define AC_BYTE (offsetof(BtCpu, rflags_rest) + 2)
-enum { IF_IN_BYTE = BT_FLAG_IF >> 8, AC_IN_BYTE = BT_FLAG_AC >> 16 };
+enum { IF_IN_BYTE = BT_FLAG_IF >> 8, DF_IN_BYTE = BT_FLAG_DF >> 8, AC_IN_BYTE = BT_FLAG_AC >> 16 };
 
 static void emit_constant_32(HostCode *c, size_t offset, uint32_t value)
 {
@@ -85,6 +90,14 @@ static void emit_cli(BtDraft *d)
     bt_emit_flags_begin(d);
     emit_byte_op(c, OP_AND, IF_BYTE, (uint8_t)~IF_IN_BYTE);
     emit_constant_32(c, offsetof(BtCpu, request_mask), ~(uint32_t)BT_REQUEST_INTERRUPT);
+}
+
+// The host's DF stays 0: string instructions run in C.
+static void emit_set_df(BtDraft *d, bool set)
+{
+    bt_emit_flags_begin(d);
+    emit_byte_op(&d->code, set ? OP_OR : OP_AND, DF_BYTE,
+                 set ? DF_IN_BYTE : (uint8_t)~DF_IN_BYTE);
 }
 
 // The instruction behind an STI: one that goes on behind itself, or a branch to a polling entry.
@@ -199,6 +212,8 @@ bool bt_emit_system(BtDraft *d)
     if (!bt_system_known(d, g))
         return false;
     switch (g->decoded.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CLD: emit_set_df(d, false); return true;
+    case ZYDIS_MNEMONIC_STD: emit_set_df(d, true); return true;
     case ZYDIS_MNEMONIC_CLI: emit_cli(d); return true;
     case ZYDIS_MNEMONIC_STI: return emit_sti(d);
     case ZYDIS_MNEMONIC_CLAC: emit_set_ac(d, false); return true;

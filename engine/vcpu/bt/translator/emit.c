@@ -15,7 +15,7 @@ static void emit_count_quietly(BtDraft *d, int by)
 static void emit_count(BtDraft *d)
 {
     HostCode *c = &d->code;
-    if (d->insn[0].flags_live) {
+    if (d->insn[0].flags_live && d->flags == BT_FLAGS_NATIVE) {
         emit_count_quietly(d, (int)d->count);
         return;
     }
@@ -50,7 +50,8 @@ static void emit_poll(BtDraft *d, bool flags_live, uint64_t rip, unsigned rest)
         host_move(c, HOST_RCX, HOST_T1);
     }
     d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_LINK, .distance_at = leave, .rip = rip,
-                                    .poll = true, .rest = rest };
+                                    .poll = true, .rest = rest,
+                                    .flags_saved = d->flags == BT_FLAGS_SAVED };
 }
 
 void bt_emit_call_out(BtDraft *d)
@@ -136,7 +137,10 @@ static uint8_t *emit_link_head(BtDraft *d, BtLink *link, unsigned rest, bool fla
 
 static void emit_stub(BtDraft *d, uint32_t index)
 {
-    d->t->link[index].stub = bt_draft_offset(d, d->code.at);
+    BtLink *link = &d->t->link[index];
+    link->stub = bt_draft_offset(d, d->code.at);
+    if (link->saved)
+        bt_emit_flags_restore(&d->code, HOST_T1);
     emit_leave_by(d, index);
 }
 
@@ -144,11 +148,10 @@ void bt_emit_link(BtDraft *d, uint64_t rip)
 {
     const BtGuestInsn *g = bt_draft_insn(d);
     bool flags_live = g->live_after != 0;
-    if (flags_live)
-        bt_emit_flags_native(d, HOST_T1);
     uint32_t index = new_link(d, rip);
     BtLink *link = &d->t->link[index];
-    uint8_t *stale = emit_link_head(d, link, d->count - d->at - 1, flags_live);
+    link->saved = flags_live && d->flags == BT_FLAGS_SAVED;
+    uint8_t *stale = emit_link_head(d, link, d->count - d->at - 1, flags_live && !link->saved);
     uint8_t *distance_at = host_jump(&d->code);
     link->distance = bt_draft_offset(d, distance_at);
     d->cold[d->colds++] = (BtCold){ .kind = BT_COLD_STUB, .distance_at = distance_at,
@@ -171,6 +174,7 @@ static void emit_cold_link(BtDraft *d, const BtCold *cold)
     BtLink *link = &d->t->link[index];
     host_reach(cold->distance_at, c->at);
     if (cold->poll) {
+        link->saved = cold->flags_saved;
         if (cold->rest)
             emit_count_quietly(d, -(int)cold->rest);
         emit_stub(d, index); // never patched
@@ -248,6 +252,59 @@ static void emit_insn(BtDraft *d)
         d->t->site[i].held_after = d->held;
 }
 
+// The first instruction that has to do with flags is one whose check changes them: then the unit
+// begins with saved flags, however it is entered.
+static bool saves_first(const BtDraft *d)
+{
+    for (unsigned i = 0; i < d->count; i++) {
+        const BtGuestInsn *g = &d->insn[i];
+        ZydisMnemonic mnemonic = g->decoded.insn.mnemonic;
+        uint64_t target;
+        BtFlow flow = bt_branch_flow(d, g, &target);
+        if (!g->known || g->changes_flags || g->reads_flags)
+            return false;
+        if (flow == BT_FLOW_JUMP)
+            continue;
+        if (flow != BT_FLOW_NEXT)
+            return bt_branch_known(d, g);
+        if (!bt_runs_inline(d, g))
+            return false;
+        if (g->memory != 0xff && mnemonic != ZYDIS_MNEMONIC_LEA && !bt_copy_is_nothing(mnemonic))
+            return true;
+        if (mnemonic == ZYDIS_MNEMONIC_PUSH || mnemonic == ZYDIS_MNEMONIC_POP)
+            return true;
+    }
+    return false;
+}
+
+// The entries, or that for saved flags alone: then the others follow behind all code.
+static void emit_entries(BtDraft *d)
+{
+    HostCode *c = &d->code;
+    BtUnit *unit = d->unit;
+    bool live = d->insn[0].flags_live;
+    unit->saved = bt_draft_offset(d, c->at);
+    if (live && saves_first(d)) {
+        d->flags = BT_FLAGS_SAVED;
+        emit_poll(d, false, unit->rip, 0);
+        return;
+    }
+    if (live)
+        bt_emit_flags_restore(c, HOST_T1);
+    unit->entry = bt_draft_offset(d, c->at);
+    emit_poll(d, live, unit->rip, 0);
+    unit->forward = bt_draft_offset(d, c->at);
+}
+
+// to: the code for saved flags, with the poll or behind it.
+static uint32_t emit_saving_entry(BtDraft *d, const uint8_t *to)
+{
+    uint32_t entry = bt_draft_offset(d, d->code.at);
+    bt_emit_flags_save(d);
+    host_reach(host_jump(&d->code), to);
+    return entry;
+}
+
 bool bt_emit_unit(BtDraft *d)
 {
     HostCode *c = &d->code;
@@ -257,12 +314,9 @@ bool bt_emit_unit(BtDraft *d)
     d->flags = BT_FLAGS_NATIVE;
     d->held = HOST_NONE;
     d->hold = false;
-    d->unit->saved = bt_draft_offset(d, c->at);
-    if (d->insn[0].flags_live)
-        bt_emit_flags_restore(c, HOST_T1);
-    d->unit->entry = bt_draft_offset(d, c->at);
-    emit_poll(d, d->insn[0].flags_live, d->unit->rip, 0);
-    d->unit->forward = bt_draft_offset(d, c->at);
+    emit_entries(d);
+    const uint8_t *polled = c->at;
+    bool begins_saved = d->flags == BT_FLAGS_SAVED;
     emit_count(d);
     for (d->at = 0; d->at < d->count; d->at++) {
         emit_insn(d);
@@ -298,6 +352,10 @@ bool bt_emit_unit(BtDraft *d)
             emit_cold_stub(d, cold);
         else
             emit_cold_link(d, cold);
+    }
+    if (begins_saved && !c->full) {
+        d->unit->entry = emit_saving_entry(d, t->writable + d->unit->saved);
+        d->unit->forward = emit_saving_entry(d, polled);
     }
     return !c->full;
 }

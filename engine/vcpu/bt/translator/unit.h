@@ -8,7 +8,8 @@
 // A unit is found by linear and physical address, RIP and mode key of its first instruction. All
 // four are baked into its code, but the first and third so that code which is mapped elsewhere too
 // needs no second translation (relocate.c). Entries:
-//   saved    the guest's flags are in cpu->unit_flags; from indirect branches
+//   saved    the guest's flags are in cpu->unit_flags; from indirect branches, and from direct ones
+//            where they were saved. Polls. The unit's code begins here
 //   entry    polls for requests first; for backward branches and what the run loop enters
 //   forward  behind the poll
 // Ways out:
@@ -95,6 +96,7 @@ typedef struct {
     // Leads to the polling entry: the target does not lie above the unit that it comes from. So
     // links that pass no poll form no circle, wherever the unit itself went on.
     bool backward;
+    bool saved; // leads to the entry `saved`, which polls too: the guest's flags are there
 } BtLink;
 
 enum {

@@ -293,7 +293,7 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
         take_out(t, index);
     if (link->guard)
         write_32(t, link->guard, -(uint32_t)(cpu->chain_key >> 32));
-    uint32_t to = link->backward ? unit->entry : unit->forward;
+    uint32_t to = link->saved ? unit->saved : link->backward ? unit->entry : unit->forward;
     write_32(t, link->distance, to - (link->distance + 4));
     if (!link->target) {
         link->target = target;

@@ -153,7 +153,82 @@ static void test_calls(void)
     g_assert_cmpuint(s->gpr[VCPU_RBX], ==, 7);
 }
 
+// Flags in RCX pass a call into another page, a jump through memory and a return; RSI and RDX are
+// what the target and the caller see of them.
+#define FLAGS_KEPT(name, r, s, word)                                                               \
+    "mov $4, %ebp\n"                                                                               \
+    "1: push %" r "cx\n popf" s "\n push %" r "bx\n call 2f\n"                                     \
+    "pushf" s "\n pop %" r "dx\n pop %" r "bx\n dec %ebp\n jnz 1b\n jmp 5f\n"                      \
+    ".org " #name " + 0x1000\n"                                                                    \
+    "2: nop\n jmp *" AT(name, 4f) "\n"                                                             \
+    "3: push %" r "ax\n pushf" s "\n pop %" r "si\n pop %" r "ax\n ret\n"                          \
+    "4: " word " " AT(name, 3b) "\n5:\n"
+
+GUEST(flags_kept_64, 64, FLAGS_KEPT(flags_kept_64, "r", "q", ".quad"))
+GUEST(flags_kept_32, 32, FLAGS_KEPT(flags_kept_32, "e", "l", ".long"))
+
+static void test_flags_kept(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    for (unsigned i = 0; i < 32; i++) {
+        uint64_t flags = 2 | (i & 1) | (i & 2) << 1 | (i & 4) << 4 | (i & 8) << 4 | (i & 16) << 7;
+        VcpuState *s = bt_harness_state(h, i & 1 ? BT_HARNESS_PROTECTED_32 : BT_HARNESS_LONG);
+        s->gpr[VCPU_RCX] = flags;
+        if (i & 1)
+            bt_harness_code(h, BT_HARNESS_CODE, flags_kept_32,
+                            (size_t)(flags_kept_32_end - flags_kept_32));
+        else
+            bt_harness_code(h, BT_HARNESS_CODE, flags_kept_64,
+                            (size_t)(flags_kept_64_end - flags_kept_64));
+        bt_harness_run(h);
+        g_assert_cmphex(s->gpr[VCPU_RSI], ==, flags);
+        g_assert_cmphex(s->gpr[VCPU_RDX], ==, flags);
+    }
+}
+
 // ---- the stack ----
+
+#define PUSH_MEMORY(r)                                                                             \
+    "mov $0x30000, %eax\n movl $0x11223344, (%eax)\n movl $0, 4(%eax)\n"                           \
+    "stc\n push (%" r "ax)\n setc %dl\n pop %" r "bx\n"                                            \
+    "pushw 2(%eax)\n popw %cx\n"                                                                   \
+    "push $7\n push (%" r "sp)\n pop %" r "si\n pop %" r "di\n"                                    \
+    "mov $8, %ebp\n push -8(%" r "ax, %" r "bp)\n pop 8(%" r "ax)\n"
+GUEST(push_memory_64, 64, PUSH_MEMORY("r"))
+GUEST(push_memory_32, 32, PUSH_MEMORY("e"))
+
+static void test_push_memory(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    for (unsigned i = 0; i < 2; i++) {
+        VcpuState *s = i ? RUN(h, BT_HARNESS_PROTECTED_32, push_memory_32)
+                         : RUN(h, BT_HARNESS_LONG, push_memory_64);
+        g_assert_cmphex(s->gpr[VCPU_RBX], ==, 0x11223344);
+        g_assert_cmphex(s->gpr[VCPU_RCX] & 0xffff, ==, 0x1122);
+        g_assert_cmphex(s->gpr[VCPU_RDX] & 0xff, ==, 1);
+        g_assert_cmphex(s->gpr[VCPU_RSI], ==, 7);
+        g_assert_cmphex(s->gpr[VCPU_RDI], ==, 7);
+        g_assert_cmphex(le32_read(bt_harness_at(h, 0x30008)), ==, 0x11223344);
+        g_assert_cmphex(s->gpr[VCPU_RSP], ==, BT_HARNESS_STACK);
+    }
+}
+
+// LODS back and forth; CF is live over both changes of DF.
+GUEST(direction, 64,
+      "mov $0x30010, %esi\n stc\n std\n pushfq\n pop %rbx\n lodsl\n setc %cl\n cld\n setc %dl\n"
+      "pushfq\n pop %rdi\n lodsw\n")
+
+static void test_direction(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    VcpuState *s = RUN(h, BT_HARNESS_LONG, direction);
+    g_assert_cmphex(s->gpr[VCPU_RBX] & 0x401, ==, 0x401);
+    g_assert_cmphex(s->gpr[VCPU_RDI] & 0x401, ==, 1);
+    g_assert_cmphex(s->gpr[VCPU_RCX] & 0xff, ==, 1);
+    g_assert_cmphex(s->gpr[VCPU_RDX] & 0xff, ==, 1);
+    g_assert_cmphex(s->gpr[VCPU_RSI], ==, 0x3000e);
+}
+
 
 GUEST(stack_64, 64,
       "mov $0x1122334455667788, %rax\n push %rax\n push $-2\n pushw $3\n popw %bx\n pop %rcx\n"
@@ -533,6 +608,9 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-run/branches/compare-and-branch", test_compare_and_branch);
     g_test_add_func("/bt-run/branches/loops", test_loops);
     g_test_add_func("/bt-run/branches/calls", test_calls);
+    g_test_add_func("/bt-run/branches/flags-kept", test_flags_kept);
+    g_test_add_func("/bt-run/stack/push-memory", test_push_memory);
+    g_test_add_func("/bt-run/direction", test_direction);
     g_test_add_func("/bt-run/stack/long", test_stack_long);
     g_test_add_func("/bt-run/stack/protected", test_stack_protected);
     g_test_add_func("/bt-run/stack/popf", test_popf);
