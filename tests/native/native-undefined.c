@@ -164,6 +164,9 @@ static bool operands_fault(const ZydisDecodedInstruction *insn, uint64_t rip,
         return insn->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
     case ZYDIS_MNEMONIC_CMPSQ:
     case ZYDIS_MNEMONIC_CMPXCHG16B: // neither aligned nor canonical
+    case ZYDIS_MNEMONIC_MASKMOVQ: // bytes on an absent page, others beyond the limit
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU:
     case ZYDIS_MNEMONIC_IRET:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_IRETQ:
