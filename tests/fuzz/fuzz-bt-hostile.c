@@ -55,43 +55,10 @@ static const char *const options[] = {
 
 // ---- What the CPUs begin with ----
 
-static void set_long_user(Machine *m)
-{
-    machine_long(m);
-    machine_user(m);
-}
-
-static void set_compatibility(Machine *m)
-{
-    machine_long(m);
-    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE32, .access = 0xc09b,
-                                               .limit = UINT32_MAX };
-}
-
-static void set_protected_user(Machine *m)
-{
-    machine_paging(m);
-    machine_user(m);
-}
-
-static void set_protected_16(Machine *m)
-{
-    machine_protected(m);
-    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE16, .access = 0x009b,
-                                               .limit = 0xffff };
-    m->state.segment[VCPU_SS] = (VcpuSegment){ .selector = SEL_DATA16, .access = 0x0093,
-                                               .limit = 0xffff };
-}
-
-static void set_v86(Machine *m)
-{
-    machine_protected(m);
-    machine_v86(m);
-}
-
 static void (*const modes[])(Machine *m) = {
-    machine_long, set_long_user, set_compatibility, machine_pae, machine_paging,
-    set_protected_user, machine_protected, set_protected_16, machine_real, set_v86,
+    machine_long, machine_long_user, machine_compatibility, machine_pae, machine_paging,
+    machine_protected_user, machine_protected, machine_protected_16, machine_real,
+    machine_protected_v86,
 };
 
 // Pointers into code, tables, data and read-only memory, and what arithmetic stumbles over.

@@ -302,3 +302,37 @@ uint64_t machine_stack(const Machine *m)
     return s->segment[VCPU_SS].base +
            (s->segment[VCPU_SS].access & 0x4000 ? (uint32_t)sp : (uint16_t)sp);
 }
+
+void machine_long_user(Machine *m)
+{
+    machine_long(m);
+    machine_user(m);
+}
+
+void machine_compatibility(Machine *m)
+{
+    machine_long(m);
+    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE32, .access = 0xc09b,
+                                               .limit = UINT32_MAX };
+}
+
+void machine_protected_user(Machine *m)
+{
+    machine_paging(m);
+    machine_user(m);
+}
+
+void machine_protected_16(Machine *m)
+{
+    machine_protected(m);
+    m->state.segment[VCPU_CS] = (VcpuSegment){ .selector = SEL_CODE16, .access = 0x009b,
+                                               .limit = 0xffff };
+    m->state.segment[VCPU_SS] = (VcpuSegment){ .selector = SEL_DATA16, .access = 0x0093,
+                                               .limit = 0xffff };
+}
+
+void machine_protected_v86(Machine *m)
+{
+    machine_protected(m);
+    machine_v86(m);
+}

@@ -81,6 +81,12 @@ void machine_long(Machine *m);      // 64 bits, identity
 // CPL 3, with flat user segments; before machine_run.
 void machine_user(Machine *m);
 void machine_v86(Machine *m); // CS = SS = DS.. = 0, IP = MACHINE_CODE, IOPL 0
+// The same from a new machine, and other modes for fuzzing.
+void machine_long_user(Machine *m);
+void machine_compatibility(Machine *m); // CPL 0
+void machine_protected_user(Machine *m); // with paging
+void machine_protected_16(Machine *m);
+void machine_protected_v86(Machine *m);
 
 // Copies code to MACHINE_CODE. The state (with what the test changed in it) is set, and CPU 0 runs
 // until it exits.
