@@ -243,7 +243,8 @@ bool machine_build_board(Machine *machine, GError **error)
 {
     if (!load_bios(machine, error) || !build_interrupts(machine, error) ||
         !build_bridges(machine, error) || !build_timers(machine, error) ||
-        !build_input(machine, error) || !build_rng(machine, error))
+        !build_input(machine, error) || !build_rng(machine, error) ||
+        !machine_build_generation(machine, error))
         return false;
     if (machine->options.debug_exit_port >= 0)
         bus_add_ports(machine->bus, "debug-exit", (uint16_t)machine->options.debug_exit_port, 4,

@@ -85,6 +85,7 @@ bool machine_build_firmware(Machine *machine, GError **error)
         .uarts = uarts,
         .floppy = machine->floppies[0] || machine->floppies[1],
         .hpet = fw_cfg_config.hpet,
+        .generation = machine->generation != NULL,
         .pm_base = PM_BASE,
         .smi_command_port = ACPI_PM_SMI_COMMAND,
         .gpe0_base = PM_BASE + ACPI_PM_GPE0,

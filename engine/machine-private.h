@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Between the files that build a machine: machine.c (life), machine-board.c (chips and wires),
 // machine-firmware.c (what firmware is told), machine-boot.c (a kernel without firmware),
-// machine-storage.c, machine-network.c, machine-display.c, machine-serial.c.
+// machine-storage.c, machine-network.c, machine-display.c, machine-serial.c, machine-generation.c.
 #pragma once
 
 #include "engine/bus/device.h"
@@ -68,7 +68,7 @@ struct Machine {
 
     GArray *devices; // of Device, in order of creation
     void *lapic, *ioapic, *pic, *piix3, *pm, *rtc, *dma, *fw_cfg, *vga;
-    void *backdoor; // NULL: none
+    void *backdoor, *generation; // NULL: none
     AcpiTables *acpi;
 
     BlockDevice *disks[DISKS_MAX], *cdroms[CDROMS_MAX], *floppies[FLOPPIES_MAX];
@@ -125,6 +125,12 @@ bool machine_open_kernel(Machine *machine, GError **error);
 // After every reset, devices and vCPUs being reset: puts the kernel in place where there is one.
 // Machine lock held.
 bool machine_enter_kernel(Machine *machine, GError **error);
+
+// machine-generation.c: the generation ID's device, where there is one. Machine lock held.
+bool machine_build_generation(Machine *machine, GError **error);
+// The machine was put into a state that it, or another one, may be in again: it has another ID, and
+// the guest is told. Lock not held.
+void machine_renew_generation(Machine *machine);
 
 // Waits for disk requests in flight. Lock not held.
 void machine_drain_storage(Machine *machine);

@@ -383,6 +383,8 @@ bool machine_state_load(Machine *machine, const MachineStateSource *source, GErr
     if (!form || !check_form(machine, form, error) || !load_memory(machine, source, error) ||
         !machine_state_apply(machine, form, &touched, error))
         return false;
+    if (source->repeats)
+        machine_renew_generation(machine);
     source->filled(source->opaque, machine->ram->host);
     return true;
 }

@@ -53,6 +53,9 @@ typedef struct MachineStateSource {
     // be made sure of: the guest does not run then.
     bool (*consume)(void *opaque, GError **error);
     void *opaque;
+    // The state is kept elsewhere too, so that its moment may come more than once: the guest gets
+    // another generation ID.
+    bool repeats;
 } MachineStateSource;
 
 // What a machine must be like to go on from a form; read before it is built.

@@ -190,7 +190,7 @@ StoreState *store_state_open(Store *store, GError **error)
         state->size[block] = block_size(state->device[block]);
     }
     state->source = (MachineStateSource){ source_form, source_memory_size, source_memory,
-                                          source_filled, source_consume, state };
+                                          source_filled, source_consume, state, true };
     return g_steal_pointer(&state);
 }
 

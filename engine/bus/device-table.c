@@ -15,6 +15,7 @@
 #include "engine/devices/chipset/pit-8254.h"
 #include "engine/devices/chipset/rtc-mc146818.h"
 #include "engine/devices/chipset/uart-16550.h"
+#include "engine/devices/chipset/vm-generation.h"
 #include "engine/devices/display/vga.h"
 #include "engine/devices/input/i8042.h"
 #include "engine/devices/input/ps2-keyboard.h"
@@ -49,6 +50,7 @@ const DeviceRow device_table[] = {
     { &rtc_mc146818_ops, SAMPLE(RtcMc146818Config, .start_time = 1700000000, .cpus = 1) },
     { &dma_8237_ops, SAMPLE(Dma8237Config, 0) },
     { &uart_16550_ops, SAMPLE(Uart16550Config, .port = 0x3f8, .irq = 4) },
+    { &vm_generation_ops, SAMPLE(VmGenerationConfig, .address = VM_GENERATION_ADDRESS) },
     { &ps2_keyboard_ops, SAMPLE(Ps2KeyboardConfig, NULL) },
     { &ps2_mouse_ops, SAMPLE(Ps2MouseConfig, NULL) },
     { &i8042_ops, SAMPLE(I8042Config, { 0 }) },

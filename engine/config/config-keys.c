@@ -46,6 +46,8 @@ const ConfigKey config_keys[] = {
       "A high precision event timer." },
     { "board", 1, "rng", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,
       "A virtio entropy source." },
+    { "board", 1, "generation-id", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,
+      "An ID by which the guest sees that it went back to a snapshot, or is a copy." },
     { "board", 1, "virtio-console", CONFIG_BOOLEAN, "false", NULL, 0, 0, NULL,
       "A virtio console beside the serial ports." },
     { "board", 1, "absolute-pointer", CONFIG_BOOLEAN, "true", NULL, 0, 0, NULL,

@@ -195,6 +195,7 @@ static guint build_dsdt(AcpiTables *tables, const AcpiConfig *config)
         { "COM1", config->uarts >= 1 ? 0x0f : 0 },
         { "COM2", config->uarts >= 2 ? 0x0f : 0 },
         { "FDCE", config->floppy ? 0x0f : 0 },
+        { "GENE", config->generation ? 0x0f : 0 },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(patches); i++) {
         gboolean patched = aml_patch_name(blob->data + start, blob->len - start, patches[i].name,

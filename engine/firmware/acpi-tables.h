@@ -17,6 +17,7 @@ typedef struct {
     unsigned uarts;            // 0..2
     bool floppy;
     bool hpet;
+    bool generation;           // an ID at FEF00000h; event 5 tells that it has changed
     uint16_t pm_base;          // of the PIIX4 power management registers; SeaBIOS 1.16 sets 600h
     uint16_t smi_command_port; // 0: the machine is always in ACPI mode
     uint16_t gpe0_base;        // 0: no general-purpose events

@@ -11,6 +11,7 @@ DefinitionBlock ("", "DSDT", 2, "LODGE", "CLASSIC1", 1)
     Name (\COM1, 0x7FFFFFF2) // first UART
     Name (\COM2, 0x7FFFFFF3) // second UART
     Name (\FDCE, 0x7FFFFFF4) // floppy controller
+    Name (\GENE, 0x7FFFFFF5) // generation ID
 
     // SLP_TYP of PIIX4 (290562-001, PMCNTRL): 0 is soft off.
     Name (\_S5, Package () { 0, 0, 0, 0 })
@@ -268,6 +269,20 @@ DefinitionBlock ("", "DSDT", 2, "LODGE", "CLASSIC1", 1)
             }
         }
 
+        // Microsoft's "Virtual Machine Generation ID": ADDR is the low and the high half of the
+        // ID's address. The second name is what ACPI's rules for _CID allow.
+        Device (VGEN)
+        {
+            Name (_HID, "LODG0001")
+            Name (_CID, Package (2) { "VM_Gen_Counter", "VMGENCTR" })
+            Name (_DDN, "VM_Gen_Counter")
+            Name (ADDR, Package (2) { 0xFEF00000, 0 })
+            Method (_STA, 0, NotSerialized)
+            {
+                Return (GENE)
+            }
+        }
+
         // What a PCI interrupt wire can be routed to; the same numbers are IOAPIC pins.
         Name (CRSI, ResourceTemplate ()
         {
@@ -378,6 +393,15 @@ DefinitionBlock ("", "DSDT", 2, "LODGE", "CLASSIC1", 1)
             Method (_CRS) { Return (SCIR) }
             Method (_DIS) { }
             Method (_SRS, 1) { }
+        }
+    }
+
+    // General-purpose event 5: the generation ID has changed.
+    Scope (\_GPE)
+    {
+        Method (_E05, 0, NotSerialized)
+        {
+            Notify (\_SB.VGEN, 0x80)
         }
     }
 }

@@ -9,6 +9,8 @@
 // RAM above this goes to 4 GiB and up; below it is what PCI leaves free.
 #define E820_RAM_BELOW_4G_MAX UINT64_C(0xc0000000)
 #define E820_HIGH_RAM_START UINT64_C(0x100000000)
+// A page of ROM with the generation ID, which no system may use for anything else.
+#define E820_GENERATION_PAGE UINT64_C(0xfef00000)
 
 typedef enum {
     E820_RAM = 1,
@@ -31,7 +33,8 @@ static inline uint64_t e820_ram_above_4g(uint64_t ram_size)
     return ram_size - e820_ram_below_4g(ram_size);
 }
 
-// The file etc/e820: 20-byte entries with all RAM, holes below 1 MiB being the firmware's to cut.
+// The file etc/e820: 20-byte entries with all RAM, holes below 1 MiB being the firmware's to cut,
+// and what is reserved beyond it.
 GBytes *e820_file(uint64_t ram_size);
 
 // What a kernel booted without firmware is told: the classic holes are cut, and [acpi_start,

@@ -275,6 +275,7 @@ bool store_goto(Store *store, StoreNodeId id, const StoreTake *keep, StoreNodeId
         current->slot_count = target->slot_count;
         store_record_set_parent(current, target);
         current->stamp = ++store->stamp;
+        store->travels++;
         store_devices_resize(store);
         if (keep && ret_kept)
             *ret_kept = left->id;

@@ -177,6 +177,7 @@ struct Store {
     uint64_t durable;  // the last one in the file for good
     bool dirty;        // the open one has something to write
     uint64_t stamp;    // the highest given out
+    uint64_t travels;  // how often current went to a node
     StoreNodeId next_node;
     uint32_t next_volume;
     StoreTree nodes, volumes, space_tree;

@@ -30,6 +30,7 @@ enum {
     ROOT_POSITION = 152,
     ROOT_CURRENT_STAMP = 160,
     ROOT_SLOTS = 168,
+    ROOT_TRAVELS = 176,
     ROOT_SLOT_TABLE = 256,
 };
 
@@ -194,6 +195,7 @@ void store_root_write(Store *store, uint8_t *ret_block)
     le64_write(ret_block + ROOT_POSITION, current->parent ? current->parent->id : 0);
     le64_write(ret_block + ROOT_CURRENT_STAMP, current->stamp);
     le32_write(ret_block + ROOT_SLOTS, current->slot_count);
+    le64_write(ret_block + ROOT_TRAVELS, store->travels);
     store_slots_write(current, ret_block + ROOT_SLOT_TABLE);
     finish_block(ret_block);
 }
@@ -210,6 +212,7 @@ static bool parse_root(Store *store, const uint8_t *block, StoreNodeId *ret_posi
     store->purge.cursor = le64_read(block + ROOT_PURGE_CURSOR);
     store->purge.slot = le32_read(block + ROOT_PURGE_SLOT);
     store->current->stamp = le64_read(block + ROOT_CURRENT_STAMP);
+    store->travels = le64_read(block + ROOT_TRAVELS);
     *ret_position = le64_read(block + ROOT_POSITION);
     // A group stands for 112 MiB of the file, but for the last one a hole may be all there is.
     uint64_t file_groups = store->io.ops->size(store->io.io) /

@@ -329,6 +329,7 @@ void store_info(Store *store, StoreInfo *ret_info)
     info.data_bytes = store->space.data_used * STORE_BLOCK;
     info.metadata_bytes = store->space.meta_used * STORE_BLOCK;
     info.commits = store->durable;
+    info.travels = store->travels;
     info.full = store->full;
     info.reserve_bytes = store_reserve_left(store) * STORE_BLOCK;
     for (unsigned i = 0; i < store->order->len; i++) {

@@ -235,6 +235,7 @@ typedef struct {
     uint64_t bin_bytes;      // what emptying the bin would free, 0 while not known
     uint64_t freeing_nodes;  // nodes whose space is being freed
     uint64_t commits;
+    uint64_t travels;        // how often current went to a node
     bool full;               // writes are refused for want of room
     uint64_t reserve_bytes;  // what is left of StoreOpen.reserve
 } StoreInfo;

@@ -2,6 +2,7 @@
 // Snapshots with memory in a store: taken while the guest writes, gone to from a machine that is
 // off and from one that runs, given up half-way.
 #include "engine/config/vm-folder.h"
+#include "engine/devices/chipset/vm-generation.h"
 #include "engine/machine-capture.h"
 #include "engine/machine-private.h"
 #include "engine/store-state.h"
@@ -296,6 +297,65 @@ static void freed_half_way(Fixture *f, gconstpointer unused)
     }
 }
 
+// What the guest sees is what is returned.
+static void read_generation(Fixture *f, uint8_t ret_id[VM_GENERATION_SIZE])
+{
+    vm_generation_get(f->box.machine->generation, ret_id);
+    uint8_t seen[VM_GENERATION_SIZE];
+    g_assert_true(guest_memory_read(f->box.machine->memory, VM_GENERATION_ADDRESS, seen,
+                                    sizeof seen));
+    g_assert_cmpmem(seen, sizeof seen, ret_id, VM_GENERATION_SIZE);
+}
+
+// Whether it differs from the one that was read last.
+static bool generation_changed(Fixture *f, uint8_t last[VM_GENERATION_SIZE])
+{
+    uint8_t id[VM_GENERATION_SIZE];
+    read_generation(f, id);
+    bool changed = memcmp(id, last, sizeof id) != 0;
+    memcpy(last, id, sizeof id);
+    return changed;
+}
+
+// The generation ID tells the guest when its time is repeated, and only then.
+static void generation(Fixture *f, gconstpointer unused)
+{
+    uint8_t id[VM_GENERATION_SIZE], at_node[VM_GENERATION_SIZE];
+    run_for(f, 20);
+    read_generation(f, id);
+    machine_pause(f->box.machine);
+    run_for(f, 20);
+    StoreNodeId node = take(f, "node");
+    machine_reset(f->box.machine, true);
+    g_assert_false(generation_changed(f, id));
+    build(f); // off, and on again
+    g_assert_false(generation_changed(f, id));
+    memcpy(at_node, id, sizeof id);
+
+    go_to(f, node);
+    g_assert_true(generation_changed(f, id));
+    go_to(f, node);
+    g_assert_true(generation_changed(f, id));
+    build(f);
+    g_assert_false(generation_changed(f, id));
+
+    machine_drain(f->box.machine); // while it is off, and its state is gone
+    g_assert_true(store_goto(store_of(f), node, NULL, NULL, NULL));
+    g_assert_true(store_remove_state(store_of(f), NULL));
+    build(f);
+    g_assert_true(generation_changed(f, id));
+    g_assert_true(memcmp(id, at_node, sizeof id) != 0);
+    build(f);
+    g_assert_false(generation_changed(f, id));
+
+    g_assert_true(store_goto(store_of(f), node, NULL, NULL, NULL));
+    build(f); // goes on from the state
+    g_assert_true(generation_changed(f, id));
+    g_assert_true(machine_use_state(f->box.machine, NULL));
+    build(f);
+    g_assert_false(generation_changed(f, id));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -308,5 +368,6 @@ int main(int argc, char **argv)
     ADD("/machine-snapshot/deleted-while-it-runs", deleted_while_it_runs);
     ADD("/machine-snapshot/cancelled", cancelled);
     ADD("/machine-snapshot/freed-half-way", freed_half_way);
+    ADD("/machine-snapshot/generation", generation);
     return g_test_run();
 }

@@ -158,6 +158,22 @@ static void absent_devices(void)
     g_assert_nonnull(strstr(second, "[Integer] = 0000000000000000"));
 }
 
+static void generation_id(void)
+{
+    AcpiConfig with = board;
+    with.generation = true;
+    g_autofree char *here = evaluate(&with, "\\_SB.VGEN._STA");
+    g_assert_nonnull(strstr(here, "[Integer] = 000000000000000F"));
+    g_autofree char *absent = evaluate(&board, "\\_SB.VGEN._STA");
+    g_assert_nonnull(strstr(absent, "[Integer] = 0000000000000000"));
+    g_autofree char *address = evaluate(&with, "\\_SB.VGEN.ADDR");
+    g_assert_nonnull(strstr(address, "[Package] Contains 2 Elements"));
+    g_assert_nonnull(strstr(address, "[Integer] = 00000000FEF00000"));
+    g_autofree char *names = evaluate(&with, "\\_SB.VGEN._CID");
+    g_assert_nonnull(strstr(names, "VM_GEN_COUNTER")); // ACPI's own form of it
+    g_assert_nonnull(strstr(names, "VMGENCTR"));
+}
+
 static uint8_t sum(const uint8_t *data, size_t size)
 {
     uint8_t total = 0;
@@ -209,6 +225,7 @@ int main(int argc, char **argv)
     g_test_add_func("/acpi-tables/prt", interrupt_routing);
     g_test_add_func("/acpi-tables/crs", root_window);
     g_test_add_func("/acpi-tables/absent-devices", absent_devices);
+    g_test_add_func("/acpi-tables/generation-id", generation_id);
     g_test_add_func("/acpi-tables/placed", placed);
     return g_test_run();
 }
