@@ -11,6 +11,7 @@
 typedef struct {
     Store *from, *to;
     StoreNodeId id;
+    const StoreTake *first; // a branch: with the state, of which this node is taken; or NULL
     StoreProgress progress;
     void *opaque;
     GCancellable *cancellable;
@@ -40,7 +41,7 @@ static char *relative_path(const char *folder, const char *path)
 }
 
 // The node's volumes of the kinds that a clone has. Array of StoreVolume as the node has them.
-static GPtrArray *volumes_of(Store *store, StoreNodeId id, GError **error)
+static GPtrArray *volumes_of(Store *store, StoreNodeId id, bool with_state, GError **error)
 {
     GPtrArray *all = store_volume_list(store);
     g_mutex_lock(&store->mutex);
@@ -48,7 +49,7 @@ static GPtrArray *volumes_of(Store *store, StoreNodeId id, GError **error)
     for (unsigned i = all->len; i-- > 0 && record;) {
         StoreVolume *volume = all->pdata[i];
         const StoreSlot *slot = store_slot_named(store, record, volume->name);
-        if (volume->kind == STORE_STATE || !slot || volume->kind !=
+        if ((volume->kind == STORE_STATE && !with_state) || !slot || volume->kind !=
             store_volume_by_id(store, slot->volume)->kind)
             g_ptr_array_remove_index(all, i);
         else
@@ -77,11 +78,26 @@ static bool copy_record(Clone *c, const char *name, GError **error)
            store_blob_put(c->to, STORE_CURRENT, name, bytes, error);
 }
 
-static bool link_disk(Clone *c, const StoreVolume *volume, const char *base_path, GError **error)
+static bool link_volume(Clone *c, const StoreVolume *volume, const char *base_path, GError **error)
 {
     StoreBase base = { .path = (char *)base_path, .driver = (char *)"store", .node = c->id,
                        .volume = volume->name };
-    return store_volume_add(c->to, volume->name, STORE_DISK, volume->size, &base, error);
+    return store_volume_add(c->to, volume->name, volume->kind, volume->size, &base, error);
+}
+
+// Memory, which is linked, or a blob, which is copied.
+static bool pass_on_state(Clone *c, const StoreVolume *volume, const char *base_path,
+                          GError **error)
+{
+    g_mutex_lock(&c->from->mutex);
+    const StoreSlot *slot = store_slot_named(c->from, store_record_find(c->from, c->id),
+                                             volume->name);
+    bool is_blob = slot && slot->content;
+    g_mutex_unlock(&c->from->mutex);
+    if (!is_blob)
+        return volume->size == 0 || link_volume(c, volume, base_path, error);
+    g_autoptr(GBytes) bytes = store_blob_get(c->from, c->id, volume->name, error);
+    return bytes && store_blob_put(c->to, STORE_CURRENT, volume->name, bytes, error);
 }
 
 static bool copy_extent(Clone *c, BlockDevice *from, BlockDevice *to, const BlockExtent *extent,
@@ -140,12 +156,14 @@ static bool fill(Clone *c, const GPtrArray *volumes, const char *base_path, GErr
     for (unsigned i = 0; i < volumes->len; i++) {
         const StoreVolume *volume = volumes->pdata[i];
         bool ok = volume->kind == STORE_RECORD ? copy_record(c, volume->name, error)
-                  : base_path ? link_disk(c, volume, base_path, error)
+                  : volume->kind == STORE_STATE ? pass_on_state(c, volume, base_path, error)
+                  : base_path ? link_volume(c, volume, base_path, error)
                               : copy_disk(c, volume, error);
         if (!ok)
             return false;
     }
-    return store_commit(c->to, error);
+    StoreNodeId id;
+    return c->first ? store_take(c->to, c->first, &id, error) : store_commit(c->to, error);
 }
 
 static bool publish(const char *from, const char *path, GError **error)
@@ -165,7 +183,7 @@ static bool make(Clone *c, const char *path, bool linked, GError **error)
     g_autofree char *own = g_canonicalize_filename(c->from->path, NULL);
     g_autofree char *base_path = linked ? relative_path(folder, own) : NULL;
     g_autofree char *temporary = g_strdup_printf("%s.clone", full);
-    g_autoptr(GPtrArray) volumes = volumes_of(c->from, c->id, error);
+    g_autoptr(GPtrArray) volumes = volumes_of(c->from, c->id, c->first, error);
     StoreOpen options = { .path = temporary };
     if (!volumes)
         return false;
@@ -202,6 +220,21 @@ bool store_clone_linked(Store *store, StoreNodeId id, const char *path, GError *
         return false;
     c.id = id;
     return make(&c, path, true, error);
+}
+
+bool store_branch(Store *store, StoreNodeId id, const StoreTake *first, const char *path,
+                  GError **error)
+{
+    Clone c = { .from = store, .id = id, .first = first };
+    g_autoptr(StoreNode) node = store_node_get(store, id, error);
+    if (!node)
+        return false;
+    if (node->is_protected && node->has_memory)
+        return make(&c, path, true, error);
+    g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                "snapshot '%s' is %s: a branch goes on from one with memory that is protected",
+                node->name, node->has_memory ? "not protected" : "without memory");
+    return false;
 }
 
 bool store_clone_full(Store *store, StoreNodeId id, const char *path, StoreProgress progress,

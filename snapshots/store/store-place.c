@@ -9,6 +9,8 @@
 typedef struct {
     GArray *places; // StorePlace
     uint64_t end;   // bytes: where the volume ends
+    GArray *below;  // StorePlace of the base; NULL: it is no volume of a store
+    guint next;     // of those, the first one that may be wanted
 } Collector;
 
 static void add(Collector *c, uint64_t offset, uint64_t length, int fd, uint64_t at)
@@ -27,9 +29,26 @@ static void add(Collector *c, uint64_t offset, uint64_t length, int fd, uint64_t
     g_array_append_val(c->places, place);
 }
 
-// What shows through a hole: the base's places, as far as they lie in [offset, offset + length).
+// The base's places, as far as they lie in [offset, offset + length). Asked for in ascending order.
+static int add_below(Collector *c, uint64_t offset, uint64_t length)
+{
+    uint64_t end = offset + length;
+    for (; c->next < c->below->len; c->next++) {
+        const StorePlace *place = &g_array_index(c->below, StorePlace, c->next);
+        uint64_t from = MAX(place->offset, offset), to = MIN(place->offset + place->length, end);
+        if (from < to)
+            add(c, from, to - from, place->fd, place->at + (from - place->offset));
+        if (place->offset + place->length > end)
+            break;
+    }
+    return 0;
+}
+
+// What shows through a hole of [offset, offset + length).
 static int add_base(Collector *c, BlockDevice *base, uint64_t offset, uint64_t length)
 {
+    if (c->below)
+        return add_below(c, offset, length);
     BlockExtent extents[32];
     for (uint64_t end = offset + length; offset < end;) {
         int count = block_extents(base, offset, end - offset, extents, G_N_ELEMENTS(extents));
@@ -90,32 +109,28 @@ static int add_leaf(Collector *c, StoreDevice *device, uint64_t vblock, int fd)
     return result;
 }
 
-// A base that is a store's volume and shows nothing of its own: its places are asked for whole.
-static GArray *places_of_base(StoreDevice *device, uint64_t size, int *ret_result)
+// Where a base that is a store's volume has its bytes; NULL where there is none.
+static GArray *places_below(StoreDevice *device, int *ret_result)
 {
     uint64_t limit = 0;
     g_mutex_lock(&device->store->mutex);
     const StoreSlot *slot = store_slot(device->record, device->volume);
-    BlockDevice *base = slot && slot->mapped == 0 ? store_slot_base(device->store, slot, &limit)
-                                                  : NULL;
+    BlockDevice *base = slot ? store_slot_base(device->store, slot, &limit) : NULL;
     g_mutex_unlock(&device->store->mutex);
     StoreDevice *below = base ? store_device_of(base) : NULL;
-    return below && limit >= size && block_size(base) == size ? store_places(below, ret_result)
-                                                              : NULL;
+    return below ? store_places(below, ret_result) : NULL;
 }
 
 GArray *store_places(StoreDevice *device, int *ret_result)
 {
     Store *store = device->store;
     uint64_t size = block_size(device->block);
-    GArray *through = places_of_base(device, size, ret_result);
-    if (through)
-        return through;
+    *ret_result = 0;
+    g_autoptr(GArray) below = places_below(device, ret_result);
     bool frozen = device->record != store->current && !device->writable;
     int fd = frozen && store->io.ops->descriptor ? store->io.ops->descriptor(store->io.io) : -1;
-    Collector c = { g_array_new(FALSE, FALSE, sizeof(StorePlace)), size };
+    Collector c = { g_array_new(FALSE, FALSE, sizeof(StorePlace)), size, below, 0 };
     uint64_t blocks = (size + STORE_BLOCK - 1) >> STORE_BLOCK_BITS;
-    *ret_result = 0;
     for (uint64_t at = 0; at < blocks && *ret_result == 0; at += STORE_LEAF_ENTRIES)
         *ret_result = add_leaf(&c, device, at, fd);
     return c.places;

@@ -262,6 +262,11 @@ typedef void (*StoreProgress)(uint64_t done, uint64_t total, void *opaque);
 bool store_clone_linked(Store *store, StoreNodeId id, const char *path, GError **error);
 bool store_clone_full(Store *store, StoreNodeId id, const char *path, StoreProgress progress,
                       void *opaque, GCancellable *cancellable, GError **error);
+// A linked clone that goes on from where the node, which has memory, was taken: its current, and a
+// first node of it, have the state too, of which memory is shared. Also of a store that was opened
+// to read while an engine has it; the node is protected already.
+bool store_branch(Store *store, StoreNodeId id, const StoreTake *first, const char *path,
+                  GError **error);
 
 typedef struct {
     uint64_t nodes;

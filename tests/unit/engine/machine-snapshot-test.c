@@ -297,6 +297,47 @@ static void freed_half_way(Fixture *f, gconstpointer unused)
     }
 }
 
+// A branch in a store of its own, made while the machine has its store open, goes on from the node.
+static void branch(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    Fixture other = { 0 };
+    uint8_t code[128];
+    state_box_init(&other.box, code, state_box_sum_code(code, ROUNDS));
+    other.path = g_build_filename(other.box.folder, VM_STORE_FILE, NULL);
+    run_for(f, 100);
+    StoreNodeId node = take(f, "node");
+    g_assert_true(store_set_protected(store_of(f), node, true, &error));
+    run_for(f, 20);
+    const StoreTake first = { .name = "First" };
+    StoreOpen reading = { .path = f->path, .read_only = true };
+    Store *reader = store_open(&reading, &error);
+    store_branch(reader, node, &first, other.path, &error);
+    g_assert_no_error(error);
+    store_close(reader);
+    machine_pause(f->box.machine);
+
+    g_assert_true(config_set_assignment(other.box.config, "disk0.path=snapshots.store", NULL));
+    build(&other);
+    g_assert_true(machine_is_resumed(other.box.machine));
+    uint8_t id[VM_GENERATION_SIZE], branch_id[VM_GENERATION_SIZE];
+    vm_generation_get(f->box.machine->generation, id);
+    vm_generation_get(other.box.machine->generation, branch_id);
+    g_assert_true(memcmp(id, branch_id, sizeof id) != 0);
+    g_assert_true(machine_use_state(other.box.machine, NULL));
+    run_for(&other, 20);
+    StoreNodeId later = take(&other, "later"); // writes what differs from the node
+    run_to_the_end(&other);
+    go_to(&other, later);
+    run_to_the_end(&other);
+    go_to(&other, 1); // its birth
+    run_to_the_end(&other);
+    check_store(&other);
+    run_to_the_end(f);
+    check_store(f);
+    tear_down(&other, NULL);
+}
+
 // What the guest sees is what is returned.
 static void read_generation(Fixture *f, uint8_t ret_id[VM_GENERATION_SIZE])
 {
@@ -368,6 +409,7 @@ int main(int argc, char **argv)
     ADD("/machine-snapshot/deleted-while-it-runs", deleted_while_it_runs);
     ADD("/machine-snapshot/cancelled", cancelled);
     ADD("/machine-snapshot/freed-half-way", freed_half_way);
+    ADD("/machine-snapshot/branch", branch);
     ADD("/machine-snapshot/generation", generation);
     return g_test_run();
 }

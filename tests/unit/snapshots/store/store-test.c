@@ -659,8 +659,8 @@ static void test_at_once(Fixture *f, gconstpointer data)
     block_close(disk);
 }
 
-// Bytes by their places are those that a read gives; a place of a frozen node may be mapped.
-static void expect_places(Fixture *f, StoreNodeId node, bool mappable)
+// Bytes by their places are those that a read gives; `mappable` of them may be mapped.
+static void expect_places(Fixture *f, StoreNodeId node, uint64_t mappable)
 {
     g_autoptr(GError) error = NULL;
     BlockDevice *block = store_volume_open(f->store, node, "memory", NULL, &error);
@@ -670,7 +670,7 @@ static void expect_places(Fixture *f, StoreNodeId node, bool mappable)
     g_autofree uint8_t *all = g_malloc0(8 * MIB), *read = g_malloc(8 * MIB);
     for (guint i = 0; i < places->len; i++) {
         const StorePlace *place = &g_array_index(places, StorePlace, i);
-        g_assert_true(mappable == (place->fd >= 0));
+        mappable -= place->fd >= 0 ? place->length : 0;
         if (place->fd >= 0)
             g_assert_cmpint(pread(place->fd, all + place->offset, place->length,
                                   (off_t)place->at), ==, (ssize_t)place->length);
@@ -680,6 +680,7 @@ static void expect_places(Fixture *f, StoreNodeId node, bool mappable)
     }
     g_assert_cmpint(block_read_sync(block, 0, read, 8 * MIB), ==, 0);
     g_assert_true(memcmp(all, read, 8 * MIB) == 0);
+    g_assert_cmpuint(mappable, ==, 0);
     block_close(block);
 }
 
@@ -694,12 +695,12 @@ static void test_places(Fixture *f, gconstpointer data)
     for (unsigned at = 0; at < 64; at += 2)
         write_at(f->store, "memory", 2 * MIB + at * 4096, 3, 4096);
     StoreNodeId two = take(f->store, "Two");
-    expect_places(f, one, true);
-    expect_places(f, two, true);
-    expect_places(f, STORE_CURRENT, false);
+    expect_places(f, one, 3 * MIB + 4096);
+    expect_places(f, two, 2 * MIB + 4096);
+    expect_places(f, STORE_CURRENT, 0);
 }
 
-// A clone's volume that shows its base alone is where the base is.
+// What a clone's volume shows of its base is where the base has it.
 static void test_places_of_a_base(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -713,9 +714,52 @@ static void test_places_of_a_base(Fixture *f, gconstpointer data)
     StoreBase base = { .path = (char *)STORE_FILE_NAME, .driver = (char *)"store", .node = one,
                        .volume = (char *)"memory" };
     g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, &base, &error));
-    expect_places(f, STORE_CURRENT, true);
+    expect_places(f, STORE_CURRENT, MIB);
     write_at(f->store, "memory", 3 * MIB, 8, 4096);
-    expect_places(f, STORE_CURRENT, false);
+    write_at(f->store, "memory", MIB + MIB / 2, 9, 8192);
+    expect_places(f, STORE_CURRENT, MIB - 8192);
+    StoreNodeId two = take(f->store, "Two");
+    expect_places(f, two, MIB + 4096);
+}
+
+// A branch goes on from the node's moment, state and all, and shares memory with it.
+static void test_branch(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(f->folder, "clone.store", NULL);
+    g_autoptr(GBytes) form = g_bytes_new_static("form", 4);
+    const StoreTake first = { .name = "First" };
+    g_assert_true(store_volume_add(f->store, "memory", STORE_STATE, 8 * MIB, NULL, &error));
+    write_at(f->store, "memory", MIB, 7, MIB);
+    write_at(f->store, "disk0", 0, 1, MIB);
+    StoreNodeId bare = take(f->store, "Without memory");
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, STORE_DEVICE_STATE, form, &error));
+    StoreNodeId one = take(f->store, "One");
+    g_assert_false(store_branch(f->store, one, &first, path, NULL)); // not protected
+    g_assert_true(store_set_protected(f->store, bare, true, &error));
+    g_assert_false(store_branch(f->store, bare, &first, path, NULL));
+    g_assert_true(store_set_protected(f->store, one, true, &error));
+    write_at(f->store, "memory", MIB, 9, 4096); // what comes later does not show
+    StoreOpen reading = { .path = f->path, .read_only = true };
+    Store *reader = store_open(&reading, &error);
+    g_assert_no_error(error);
+    store_branch(reader, one, &first, path, &error);
+    g_assert_no_error(error);
+    store_close(reader);
+
+    store_close(f->store);
+    f->store = open_store(path);
+    g_assert_cmpuint(store_position(f->store), ==, 1);
+    g_assert_true(store_has_state(f->store));
+    g_autoptr(GBytes) again = store_blob_get(f->store, 1, STORE_DEVICE_STATE, &error);
+    g_assert_true(g_bytes_equal(form, again));
+    expect_at(f->store, STORE_CURRENT, "memory", MIB, 7, MIB);
+    expect_at(f->store, STORE_CURRENT, "disk0", 0, 1, MIB);
+    expect_places(f, 1, MIB);
+    StoreInfo info;
+    store_info(f->store, &info);
+    g_assert_cmpuint(info.data_bytes, <, 64 * 1024);
+    check(f->store);
 }
 
 // Emptying the bin does not wait for who reads, and takes nothing away from them.
@@ -1017,6 +1061,7 @@ int main(int argc, char **argv)
     TEST("at-once", test_at_once);
     TEST("places", test_places);
     TEST("places-of-a-base", test_places_of_a_base);
+    TEST("branch", test_branch);
     TEST("purge-of-what-is-open", test_purge_of_what_is_open);
     TEST("locked", test_locked);
     TEST("refusals", test_refusals);
