@@ -4,6 +4,7 @@
 #include "app/lodge-machine-page.h"
 
 #include "app/client/snapshots-client.h"
+#include "app/client/vm-clone.h"
 #include "app/console/lodge-display.h"
 #include "app/console/lodge-serial.h"
 #include "app/console/lodge-session.h"
@@ -403,7 +404,9 @@ static void on_delete_confirmed(gpointer user_data)
 {
     LodgeMachinePage *self = user_data;
     g_autoptr(GError) error = NULL;
-    if (!vm_folder_delete(lodge_vm_get_folder(self->vm), &error))
+    g_autoptr(Config) config = vm_client_config(lodge_vm_get_folder(self->vm), NULL);
+    if ((config && !vm_clone_check_unused(config, &error)) ||
+        !vm_folder_delete(lodge_vm_get_folder(self->vm), &error))
         show_error(self, _("The Machine Was Not Deleted"), error);
 }
 

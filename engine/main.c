@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // lodge-engine: one process per virtual machine.
+#include "engine/branch.h"
 #include "engine/bus/device-table.h"
 #include "engine/disk-jobs.h"
 #include "engine/doctor.h"
@@ -23,6 +24,8 @@ static const char usage[] =
     "       lodge-engine --disk COMMAND FILE...  work on disk images; see lodgectl disk\n"
     "       lodge-engine --create-volume STORE NAME SIZE\n"
     "                                          add an empty disk to a snapshot store\n"
+    "       lodge-engine --branch STORE NODE NAME FILE\n"
+    "                                          make a store that goes on from a snapshot\n"
     "       lodge-engine --snapshots FOLDER [--foreground]\n"
     "                                          a machine's snapshots on the session bus\n"
     "       lodge-engine --doctor [--json]     what this computer offers\n"
@@ -69,6 +72,8 @@ int main(int argc, char **argv)
         return disk_command(argc - 2, argv + 2);
     if (strcmp(command, "--create-volume") == 0)
         return vm_create_volume_command(argc - 2, argv + 2);
+    if (strcmp(command, "--branch") == 0)
+        return branch_command(argc - 2, argv + 2);
     if (strcmp(command, "--snapshots") == 0)
         return snapshot_service_command(argc - 2, argv + 2);
     if (strcmp(command, "--doctor") == 0)

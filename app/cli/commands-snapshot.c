@@ -59,20 +59,11 @@ typedef struct {
     guint64 id;
 } Take;
 
-static void cancel_take(GCancellable *cancellable, gpointer data)
-{
-    lodge_snapshots1_call_cancel(data, NULL, NULL, NULL);
-}
-
-// Not by the cancellable itself: the service's answer says that nothing is left behind.
 static bool do_take(void *opaque, GCancellable *cancellable, GError **error)
 {
     Take *take = opaque;
-    gulong handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_take), take->proxy, NULL);
-    bool done = lodge_snapshots1_call_take_sync(take->proxy, take->name, take->note, take->memory,
-                                                &take->id, NULL, error);
-    g_cancellable_disconnect(cancellable, handler);
-    return done;
+    return snapshots_take(take->proxy, take->name, take->note, take->memory, cancellable, &take->id,
+                          error);
 }
 
 static int run_take(const CliCall *call)

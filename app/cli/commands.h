@@ -11,7 +11,7 @@ extern const CliCommand command_start, command_stop, command_pause, command_resu
 extern const CliCommand command_screenshot, command_type, command_key;
 extern const CliCommand command_console;
 extern const CliCommand command_run, command_doctor;
-extern const CliCommand command_snapshot, command_clone;
+extern const CliCommand command_snapshot, command_clone, command_fork;
 extern const CliCommand command_disk;
 extern const CliCommand command_trace;
 

@@ -11,7 +11,8 @@ static const CliCommand *const commands[] = {
     &command_start,  &command_stop,   &command_pause,  &command_resume,     &command_suspend,
     &command_reset,
     &command_console, &command_screenshot, &command_type, &command_key, &command_run,
-    &command_snapshot, &command_clone, &command_disk, &command_trace, &command_doctor,
+    &command_snapshot, &command_clone, &command_fork, &command_disk, &command_trace,
+    &command_doctor,
 };
 
 static void print_help(FILE *out)

@@ -63,6 +63,21 @@ LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error)
     return NULL;
 }
 
+static void cancel_take(GCancellable *cancellable, gpointer data)
+{
+    lodge_snapshots1_call_cancel(data, NULL, NULL, NULL);
+}
+
+bool snapshots_take(LodgeSnapshots1 *proxy, const char *name, const char *note, bool memory,
+                    GCancellable *cancellable, guint64 *ret_id, GError **error)
+{
+    // Not by the cancellable itself: the service's answer says that nothing is left behind.
+    gulong handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_take), proxy, NULL);
+    bool done = lodge_snapshots1_call_take_sync(proxy, name, note, memory, ret_id, NULL, error);
+    g_cancellable_disconnect(cancellable, handler);
+    return done;
+}
+
 bool snapshots_discard_state(const char *folder, GError **error)
 {
     if (vm_folder_is_at_snapshot(folder)) {

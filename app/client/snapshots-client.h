@@ -25,6 +25,11 @@ gboolean snapshots_has_store(const char *folder);
 // G_IO_ERROR_NOT_FOUND where the machine has no snapshot store.
 LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error);
 
+// Takes a snapshot. Blocking. cancellable: ends one with memory, with an error and nothing left
+// behind.
+bool snapshots_take(LodgeSnapshots1 *proxy, const char *name, const char *note, bool memory,
+                    GCancellable *cancellable, guint64 *ret_id, GError **error);
+
 // Throws away what a suspended machine, or one that went to a snapshot with memory, would go on
 // from. The machine must be off. Blocking.
 bool snapshots_discard_state(const char *folder, GError **error);

@@ -6,6 +6,8 @@
 #include "app/client/vm-client.h"
 #include "app/client/vm-create.h"
 
+#define LINKED_TO "machine.linked-to"
+
 typedef struct {
     const char *source;
     Config *settings;
@@ -18,39 +20,63 @@ typedef struct {
 static bool is_identity(const char *name)
 {
     return g_str_equal(name, "machine.name") || g_str_equal(name, "machine.uuid") ||
-           g_str_has_suffix(name, ".mac");
+           g_str_equal(name, LINKED_TO) || g_str_has_suffix(name, ".mac");
 }
 
 // Files that stay where they are are named absolutely; an image in the source's folder that is not
 // in its store would be written by two machines.
-static bool set_path(const Clone *clone, Config *config, const char *name, const char *value,
-                     GError **error)
+static bool set_path(const char *source, VmCloneKind kind, Config *config, const char *name,
+                     const char *value, GError **error)
 {
     if (g_str_has_suffix(value, ".store"))
         return config_set(config, name, value, error);
+    if (kind == VM_CLONE_BRANCH && g_str_has_prefix(name, "serial")) {
+        g_autofree char *file = g_path_get_basename(value);
+        return config_set(config, name, file, error);
+    }
     if (g_str_has_prefix(name, "disk") || g_str_has_prefix(name, "floppy")) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
                     "%s is the image %s, which is not in the snapshot store and cannot be cloned; "
                     "take it out of the machine first", name, value);
         return false;
     }
-    g_autofree char *path = config_resolve_path(clone->source, value);
+    g_autofree char *path = config_resolve_path(source, value);
     return config_set(config, name, path, error);
 }
 
-static bool copy_settings(const Clone *clone, Config *config, GError **error)
+bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind kind, Config *config,
+                       GError **error)
 {
     for (size_t i = 0; i < config_key_count; i++) {
         for (unsigned instance = 0; instance < config_keys[i].instances; instance++) {
             g_autofree char *name = config_key_name(&config_keys[i], instance);
-            const char *value = config_string(clone->settings, name);
-            if (is_identity(name))
+            const char *value = config_string(settings, name);
+            if (is_identity(name) ||
+                (kind == VM_CLONE_BRANCH && g_str_has_suffix(name, ".forward")))
                 continue;
             bool path = config_keys[i].type == CONFIG_PATH && *value;
-            if (!(path ? set_path(clone, config, name, value, error)
+            if (!(path ? set_path(source, kind, config, name, value, error)
                        : config_set(config, name, value, error)))
                 return false;
         }
+    }
+    return kind == VM_CLONE_WHOLE ||
+           config_set(config, LINKED_TO, config_string(settings, "machine.uuid"), error);
+}
+
+bool vm_clone_check_unused(const Config *settings, GError **error)
+{
+    const char *uuid = config_string(settings, "machine.uuid");
+    g_auto(GStrv) names = vm_folder_list();
+    for (char **name = names; *name && *uuid; name++) {
+        g_autofree char *folder = vm_folder_find(*name, NULL);
+        g_autoptr(Config) other = folder ? vm_client_config(folder, NULL) : NULL;
+        if (!other || !g_str_equal(config_string(other, LINKED_TO), uuid))
+            continue;
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                    "the machine %s reads what it shares from %s; delete it first, or make a whole "
+                    "copy of it (lodgectl clone)", *name, config_string(settings, "machine.name"));
+        return false;
     }
     return true;
 }
@@ -66,7 +92,8 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
 {
     Clone *clone = data;
     g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(clone->source, error);
-    if (!proxy || !copy_settings(clone, config, error))
+    VmCloneKind kind = clone->linked ? VM_CLONE_LINKED : VM_CLONE_WHOLE;
+    if (!proxy || !vm_clone_settings(clone->source, clone->settings, kind, config, error))
         return false;
     g_autofree char *path = g_build_filename(folder, VM_STORE_FILE, NULL);
     gulong id = clone->cancellable ? g_cancellable_connect(clone->cancellable,

@@ -3,8 +3,25 @@
 // of its own (uuid and, by it, network addresses), and its disks in the snapshot store.
 #pragma once
 
+#include "engine/config/config.h"
+
 #include <gio/gio.h>
 #include <stdbool.h>
+
+typedef enum {
+    VM_CLONE_WHOLE,  // stands on its own
+    VM_CLONE_LINKED, // reads what it shares from the source
+    VM_CLONE_BRANCH, // that, and the source runs beside it
+} VmCloneKind;
+
+// The source's settings for a copy of it, in `config`, which has its identity already. Names of
+// files outside of a snapshot store become absolute; a branch forwards no ports, and where a serial
+// port writes a file it is one in its own folder. False and error: a disk cannot be copied.
+bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind kind, Config *config,
+                       GError **error);
+
+// Whether nobody reads from the machine's store: it may be deleted. Error names who does.
+bool vm_clone_check_unused(const Config *settings, GError **error);
 
 // source: the machine's folder. node: the snapshot's identifier; 0: the machine as it is now.
 // linked: the new machine's disks read through to the source's snapshot, which becomes protected;

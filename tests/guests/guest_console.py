@@ -9,8 +9,8 @@ import threading
 class Console:
     """The guest's serial console, for as long as one engine runs."""
 
-    def __init__(self, lodgectl):
-        self.process = subprocess.Popen([lodgectl.program, "console", "m"],
+    def __init__(self, lodgectl, name="m"):
+        self.process = subprocess.Popen([lodgectl.program, "console", name],
                                         env=lodgectl.environment, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
         self.text = ""
