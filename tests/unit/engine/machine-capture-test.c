@@ -205,7 +205,8 @@ static void given_up(Fixture *f, gconstpointer unused)
         if (ms)
             state_box_run_for(&f->box, ms);
         machine_capture_free(capture);
-        g_assert_true(f->ended || f->held.discarded);
+        // It may have been complete already, and nobody told yet.
+        g_assert_true(f->held.discarded == !f->held.form);
         held_state_clear(&f->held);
     }
     run_to_the_end(f);
