@@ -17,6 +17,7 @@
 #include "engine/vcpu/bt/bt-mmu.h"
 
 #include "engine/vcpu/bt/bt-block.h"
+#include "engine/vcpu/bt/bt-mirror.h"
 #include "engine/vcpu/bt/bt-parts.h"
 #include "engine/vcpu/bt/bt-range.h"
 #include "engine/vcpu/bt/bt-registers.h"
@@ -414,8 +415,10 @@ void bt_mmu_create(BtCpu *cpu)
 
 void bt_mmu_destroy(BtCpu *cpu)
 {
-    if (cpu->mmu)
+    if (cpu->mmu) {
+        bt_mirror_destroy(cpu);
         munmap(cpu->mmu, sizeof *cpu->mmu);
+    }
     cpu->mmu = NULL;
     memset(cpu->tlb, 0, sizeof cpu->tlb);
 }
@@ -426,6 +429,7 @@ void bt_mmu_service(BtCpu *cpu)
                        __ATOMIC_SEQ_CST);
     cpu->a20_mask = __atomic_load_n(&cpu->vm->a20_mask, __ATOMIC_ACQUIRE);
     bt_tlb_flush_all(cpu);
+    bt_mirror_drop_all(cpu);
 }
 
 void bt_vm_request(BtVm *vm, uint32_t request)

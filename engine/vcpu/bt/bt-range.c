@@ -11,6 +11,7 @@
 // Either the filler sees the new number and withdraws, or the search finds the slot.
 #include "engine/vcpu/bt/bt-range.h"
 
+#include "engine/vcpu/bt/bt-mirror.h"
 #include "engine/vcpu/bt/bt-mmu.h"
 #include "engine/vcpu/bt/bt-registers.h"
 #include "engine/vcpu/bt/bt-vm.h"
@@ -22,9 +23,14 @@ enum {
     RUN_PAGES = 16, // most pages that a run of 4 KiB pages is extended by, each way
     REGION_BITS = 21,
     MOST_CONFLICTS = 12,
+    LONG_RUN = 8, // pages: worth a search each time
+    LOOKUPS_PER_MISS = 8, // what a miss of the TLB counts
+    MIRROR_PAGES = 64, // most pages that a run through a mirror is extended by, each way
+    MIRROR_CONFLICTS = 3, // before pages are put into a mirror
     FEWEST_LOOKUPS = 40, // in the TLB, before a slot is filled: most code is not worth one
 };
 #define PAGE UINT64_C(0x1000)
+#define NEAR (8 * PAGE) // what goes through memory has not got further
 #define PAGE_MASK (~UINT64_C(0xfff))
 
 // ---- Bookkeeping ----
@@ -70,9 +76,18 @@ static uint64_t length_of(const BtRange *range)
     return (uint64_t)range->pages << 12;
 }
 
+static void set_lengths(BtRange *range, uint64_t bytes)
+{
+    for (unsigned i = 0; i < BT_RANGE_EXTENTS; i++) {
+        unsigned extent = bt_range_extent_bytes(i);
+        __atomic_store_n(&range->length[i], bytes < extent ? 0 : bytes - extent + 1,
+                         __ATOMIC_RELEASE);
+    }
+}
+
 static void empty(BtRange *range)
 {
-    __atomic_store_n(&range->length, 0, __ATOMIC_RELAXED);
+    set_lengths(range, 0);
     range->flags = 0;
 }
 
@@ -127,7 +142,7 @@ static void drop_page(BtCpu *cpu, BtRangeList *list, uint64_t page)
         uint64_t around = BT_BIT(range->flags & BT_RANGE_PAGE_BITS) - 1;
         uint64_t low = range->start & ~around;
         uint64_t high = (range->start + length_of(range) - 1) | around;
-        if (range->length != 0 && (page < low || page > high)) {
+        if (range->length[0] != 0 && (page < low || page > high)) {
             list->slot[kept++] = list->slot[i];
         } else {
             empty(range);
@@ -151,10 +166,13 @@ static void drop_host_page(BtCpu *cpu, const BtRangeList *list, uintptr_t host)
     for (unsigned i = 0; i < count; i++) {
         BtRange *range = &cpu->range[__atomic_load_n(&list->slot[i], __ATOMIC_RELAXED)];
         uintptr_t begin = range->start + range->addend;
-        if ((range->flags & BT_RANGE_WRITE) && host + PAGE > begin &&
-            host < begin + length_of(range))
-            __atomic_store_n(&range->length, 0, __ATOMIC_SEQ_CST);
+        // What pages a mirror has only its owner may look up.
+        if ((range->flags & BT_RANGE_WRITE) &&
+            ((range->flags & BT_RANGE_MIRRORED) ||
+             (host + PAGE > begin && host < begin + length_of(range))))
+            set_lengths(range, 0);
     }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void bt_range_drop_host_page(BtCpu *cpu, const uint8_t *host)
@@ -230,13 +248,32 @@ static bool continues(const BtRun *a, const BtRun *b)
            ((a->end ^ b->start) >> 47 == 0);
 }
 
-static bool grow(BtCpu *cpu, bool write, unsigned mmu, BtRun *run, bool up)
+// Where the run of a page goes through: its own memory, or a mirror.
+typedef enum {
+    WAY_DIRECT,
+    WAY_MIRRORED, // what is mapped there already
+    WAY_MIRROR,   // what may be mapped there
+} Way;
+
+// The run of one page that goes that way.
+static bool probe_by(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Way way, BtRun *ret_run)
+{
+    if (!probe(cpu, page, write, mmu, ret_run))
+        return false;
+    if (way == WAY_DIRECT)
+        return true;
+    ret_run->mirrored = true;
+    return ret_run->page_bits == 12 && bt_mirror_place(cpu, page, page + ret_run->addend,
+                                                       way == WAY_MIRROR, &ret_run->addend);
+}
+
+static bool grow(BtCpu *cpu, bool write, unsigned mmu, Way way, BtRun *run, bool up)
 {
     if (up ? run->end == UINT64_MAX || (cpu->mode != BT_MODE_LONG && run->end >= UINT32_MAX)
            : run->start == 0)
         return false;
     BtRun next;
-    if (!probe(cpu, (up ? run->end + 1 : run->start - PAGE), write, mmu, &next))
+    if (!probe_by(cpu, (up ? run->end + 1 : run->start - PAGE), write, mmu, way, &next))
         return false;
     if (up ? !continues(run, &next) : !continues(&next, run))
         return false;
@@ -249,21 +286,43 @@ static bool grow(BtCpu *cpu, bool write, unsigned mmu, BtRun *run, bool up)
 }
 
 static bool search_run(BtCpu *cpu, uint64_t linear, uint64_t last, bool write, unsigned mmu,
-                       BtRun *run)
+                       Way way, BtRun *run)
 {
-    if (!probe(cpu, linear & PAGE_MASK, write, mmu, run))
+    unsigned most = way == WAY_DIRECT ? RUN_PAGES : MIRROR_PAGES;
+    if (!probe_by(cpu, linear & PAGE_MASK, write, mmu, way, run))
         return false;
-    for (unsigned i = 0; i < RUN_PAGES && grow(cpu, write, mmu, run, true); i++)
+    for (unsigned i = 0; i < most && grow(cpu, write, mmu, way, run, true); i++)
         ;
     if (last > run->end)
         return false;
-    for (unsigned i = 0; i < RUN_PAGES && grow(cpu, write, mmu, run, false); i++)
+    for (unsigned i = 0; i < most && grow(cpu, write, mmu, way, run, false); i++)
         ;
     return true;
 }
 
-// protections: the machine's code_protections, from before.
-static const BtRun *find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool write,
+static unsigned pages_of(const BtRun *run)
+{
+    return (unsigned)((run->end - run->start + 1) >> 12);
+}
+
+// The longer of the direct run and that through a mirror.
+static bool search_ways(BtCpu *cpu, uint64_t linear, uint64_t last, bool write, unsigned mmu,
+                        bool mirror, BtRun *run)
+{
+    bool direct = search_run(cpu, linear, last, write, mmu, WAY_DIRECT, run);
+    if (mmu != BT_MMU_USER || (direct && (run->page_bits > 12 || pages_of(run) > RUN_PAGES)) ||
+        (!mirror && !bt_mirror_known(cpu, linear & PAGE_MASK)))
+        return direct;
+    BtRun other;
+    if (!search_run(cpu, linear, last, write, mmu, mirror ? WAY_MIRROR : WAY_MIRRORED, &other) ||
+        (direct && pages_of(&other) <= pages_of(run)))
+        return direct;
+    *run = other;
+    return true;
+}
+
+// protections: the machine's code_protections, from before. mirror: the run is worth a mirror.
+static const BtRun *find_run(BtCpu *cpu, uint64_t linear, unsigned bytes, bool write, bool mirror,
                              uint32_t protections)
 {
     BtMmu *mmu = cpu->mmu;
@@ -273,16 +332,18 @@ static const BtRun *find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool 
     // What SMAP forbids is not in this view, and so in no slot.
     if (view == BT_MMU_SUPERVISOR_NO_SMAP)
         view = BT_MMU_SUPERVISOR;
-    uint64_t last = linear + extent - 1;
+    uint64_t last = linear + bytes - 1;
     if (last < linear)
         return NULL;
     BtRun *run = &mmu->run[(linear >> 12 ^ view << 3 ^ (unsigned)write << 5) &
                            (BT_RUN_CACHE_SIZE - 1)];
     if (run->generation == mmu->run_generation && run->write == write && run->mmu == view &&
-        linear >= run->start && last <= run->end && (!write || run->protections == protections))
+        linear >= run->start && last <= run->end &&
+        (!write || run->protections == protections) &&
+        (!mirror || run->mirrored || pages_of(run) > RUN_PAGES))
         return run;
     run->generation = mmu->run_generation - 1;
-    if (!search_run(cpu, linear, last, write, view, run))
+    if (!search_ways(cpu, linear, last, write, view, mirror, run))
         return NULL;
     run->generation = mmu->run_generation;
     run->protections = protections;
@@ -292,45 +353,95 @@ static const BtRun *find_run(BtCpu *cpu, uint64_t linear, unsigned extent, bool 
     return run;
 }
 
-void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
+// Puts a run into a slot that is empty. protections: from before the run was found.
+static bool publish(BtCpu *cpu, unsigned slot, const BtRun *run, bool write, uint32_t protections)
 {
     BtRange *range = &cpu->range[slot];
-    if (range->length && range->conflicts < MOST_CONFLICTS)
-        range->conflicts++;
-    bool done = bt_range_fill(cpu, slot, linear, extent, write);
-    range->budget = (int16_t)((1 << (done ? range->conflicts : MOST_CONFLICTS)) - 1);
-    range->budget = MAX(range->budget, FEWEST_LOOKUPS);
-}
-
-void bt_range_forget(BtCpu *cpu, unsigned slots)
-{
-    bt_range_drop_all(cpu);
-    for (unsigned i = 0; i < slots; i++)
-        cpu->range[i] = (BtRange){ .budget = FEWEST_LOOKUPS };
-}
-
-bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned extent, bool write)
-{
-    BtRange *range = &cpu->range[slot];
-    BtVm *vm = cpu->vm;
-    uint32_t protections = __atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST);
-    empty(range);
-    const BtRun *run =
-        cpu->always_miss ? NULL : find_run(cpu, linear, extent, write, protections);
-    if (!run)
-        return false;
-    BtRangeList *list = run->global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges;
-    list_add(cpu, list, slot);
+    list_add(cpu, run->global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges, slot);
     range->start = run->start;
-    range->pages = (uint16_t)((run->end - run->start + 1) >> 12);
+    range->pages = pages_of(run);
     range->addend = run->addend;
-    range->flags = (uint8_t)(run->page_bits | (write ? BT_RANGE_WRITE : 0));
-    __atomic_store_n(&range->length, length_of(range) - extent + 1, __ATOMIC_RELEASE);
+    range->flags = (uint8_t)(run->page_bits | (write ? BT_RANGE_WRITE : 0) |
+                             (run->mirrored ? BT_RANGE_MIRRORED : 0));
+    set_lengths(range, length_of(range));
     if (!write)
         return true;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&vm->code_protections, __ATOMIC_SEQ_CST) == protections)
+    if (__atomic_load_n(&cpu->vm->code_protections, __ATOMIC_SEQ_CST) == protections)
         return true;
     empty(range);
     return false;
+}
+
+static bool fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write,
+                 bool mirror)
+{
+    uint32_t protections = __atomic_load_n(&cpu->vm->code_protections, __ATOMIC_SEQ_CST);
+    empty(&cpu->range[slot]);
+    if (cpu->always_miss)
+        return false;
+    mirror = mirror && bt_mirror_is_allowed(cpu);
+    const BtRun *run = find_run(cpu, linear, bytes, write, mirror, protections);
+    return run && publish(cpu, slot, run, write, protections);
+}
+
+bool bt_range_fill(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write)
+{
+    return fill(cpu, slot, linear, bytes, write, false);
+}
+
+void bt_range_learn(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write)
+{
+    BtRange *range = &cpu->range[slot];
+    bool stack = slot <= BT_RANGE_STACKS;
+    bool elsewhere = range->length[0] && linear - range->start >= length_of(range);
+    bool beside = elsewhere && linear - range->start + NEAR < length_of(range) + 2 * NEAR;
+    if (elsewhere && !stack)
+        range->conflicts = (uint8_t)MIN(range->conflicts + 1, MOST_CONFLICTS);
+    bool done = fill(cpu, slot, linear, bytes, write, range->conflicts >= MIRROR_CONFLICTS);
+    // Who goes on through long runs needs them soon again.
+    if (done && range->pages >= LONG_RUN && (beside || !elsewhere))
+        range->conflicts /= 2;
+    range->budget = (int16_t)((1 << (done || stack ? range->conflicts : MOST_CONFLICTS)) - 1);
+    range->budget = MAX(range->budget, FEWEST_LOOKUPS);
+}
+
+bool bt_range_bridge(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write)
+{
+    return fill(cpu, slot, linear, bytes, write, true) &&
+           bt_range_allows(cpu, slot, linear, bytes);
+}
+
+void bt_range_missed(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write)
+{
+    BtRange *range = &cpu->range[slot];
+    range->budget -= LOOKUPS_PER_MISS;
+    if (range->budget < 0) {
+        bt_range_learn(cpu, slot, linear, bytes, write);
+        return;
+    }
+    // What SMAP forbids is in no slot.
+    if ((range->length[0] && range->pages >= LONG_RUN) ||
+        cpu->mmu_index == BT_MMU_SUPERVISOR_NO_SMAP)
+        return;
+    uint32_t protections = __atomic_load_n(&cpu->vm->code_protections, __ATOMIC_SEQ_CST);
+    uint64_t page = linear & PAGE_MASK;
+    const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, page);
+    const BtTlbNote *note = &cpu->data_tlb->note[bt_tlb_index(page)];
+    uint64_t tag = write ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
+    empty(range);
+    if (tag != page || note->page != page)
+        return;
+    BtRun run = { .start = page, .end = page + PAGE - 1, .addend = entry->addend,
+                  .page_bits = note->frame >> BT_TLB_PAGE_BITS_SHIFT & BT_TLB_PAGE_BITS_MASK,
+                  .global = note->frame & BT_TLB_GLOBAL };
+    cover_add(run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges, &run);
+    publish(cpu, slot, &run, write, protections);
+}
+
+void bt_range_forget(BtCpu *cpu)
+{
+    bt_range_drop_all(cpu);
+    for (unsigned i = 0; i < BT_RANGES; i++)
+        cpu->range[i] = (BtRange){ .budget = FEWEST_LOOKUPS };
 }

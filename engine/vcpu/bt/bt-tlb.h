@@ -123,22 +123,41 @@ typedef struct {
 
 enum { BT_WALK_CACHE_SIZE = 64 };
 
-// What generated code looks at before the TLB (bt-range.h).
+// What generated code looks at before the TLB (bt-range.h). One cache line.
+enum { BT_RANGE_EXTENTS = 3 };
 typedef struct {
     uint64_t start;
-    uint64_t length;  // of the run less the access's extent - 1; 0: empty. Atomic
+    uint64_t length[BT_RANGE_EXTENTS]; // of the run less the extent - 1; 0: empty. Atomic
     uintptr_t addend; // host address = linear + addend
+    uint32_t pages;   // length of the run
     int16_t budget;   // accesses that the TLB may serve before the slot is filled again
-    uint16_t pages;   // length of the run
-    uint8_t flags;    // BT_RANGE_WRITE, log2 of the size of the largest page in it
+    uint8_t flags;    // BT_RANGE_WRITE, _MIRRORED, log2 of the size of the largest page in it
     uint8_t listed;   // BT_RANGE_IN_*
-    uint8_t conflicts; // times that it was filled while it held other addresses, at most 12
-} BtRange;
+    uint8_t conflicts; // how often it was filled lately while it held other addresses
+} __attribute__((aligned(64))) BtRange;
+
+// Which length is for an access of so many bytes.
+static inline unsigned bt_range_extent(unsigned bytes)
+{
+    return bytes <= 8 ? 0 : bytes <= 64 ? 1 : 2;
+}
+
+// The bytes that it allows from an address on.
+static inline unsigned bt_range_extent_bytes(unsigned extent)
+{
+    return 8u << 3 * extent;
+}
 
 enum {
-    BT_RANGES = 1 << 15,
+    BT_RANGES = 1 << 14,
+    // The first slots have places that many units share.
+    BT_RANGE_KERNEL_STACK = 1,
+    BT_RANGE_USER_STACK = 2,
+    BT_RANGE_STACKS = 2, // the last of the two
+    BT_RANGE_HASHED = 3,
     BT_RANGE_PAGE_BITS = 63,
     BT_RANGE_WRITE = 64,
+    BT_RANGE_MIRRORED = 128, // it goes through a mirror (bt-mirror.h)
     BT_RANGE_IN_LOCAL = 1, // list
     BT_RANGE_IN_GLOBAL = 2,
 };
@@ -158,7 +177,7 @@ typedef struct {
     uint32_t generation; // BtMmu.run_generation
     uint32_t protections; // for stores: the machine's code_protections
     uint8_t page_bits, mmu;
-    bool global, write;
+    bool global, write, mirrored;
 } BtRun;
 
 enum { BT_RUN_CACHE_SIZE = 64 };
@@ -175,5 +194,7 @@ typedef struct BtMmu {
     BtWalkCache walk[BT_WALK_CACHE_SIZE];
     BtRangeList local_ranges, global_ranges;
     uint32_t run_generation;
+    struct BtMirrors *mirrors; // bt-mirror.h; NULL: none yet
+    uint32_t mirror_changes;   // times that something else, or nothing, came to be in a window
     BtRun run[BT_RUN_CACHE_SIZE];
 } BtMmu;

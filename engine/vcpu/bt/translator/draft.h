@@ -62,13 +62,15 @@ typedef struct {
     BtAccess access;
     bool planned;
     uint8_t group;
-    int64_t offset; // from the group's roots
+    uint64_t roots; // what base and index come from, the scale
+    int64_t offset; // from these
 } BtPlace;
 
 typedef struct {
-    uint64_t roots;     // what base and index come from, the scale, load or store
+    uint64_t roots;     // as those of its places
     int64_t low, high;  // the window
     unsigned count;     // accesses
+    bool write;         // one of them is a store
     bool off;           // not worth a group
     bool checked;       // the window's check is emitted
     uint8_t alignment;  // emitted tests have shown this alignment (minus one) ...

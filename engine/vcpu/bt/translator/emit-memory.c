@@ -164,13 +164,18 @@ static void emit_tlb_check(BtDraft *d, const BtAccess *a, unsigned linear,
     emit_addend(c);
 }
 
+static HostMemory range_length(unsigned slot, unsigned bytes)
+{
+    return RANGE_AT(slot, length[bt_range_extent(bytes)]);
+}
+
 // T2 is the linear address. T2 = addend. The TLB is looked up behind the straight code.
 static void emit_range_check(BtDraft *d, const BtAccess *a, unsigned slot,
                              const HostMemory *address)
 {
     HostCode *c = &d->code;
     host_op_memory(c, 8, 0x2b, HOST_T2, RANGE_AT(slot, start));  // sub
-    host_op_memory(c, 8, 0x3b, HOST_T2, RANGE_AT(slot, length)); // cmp
+    host_op_memory(c, 8, 0x3b, HOST_T2, range_length(slot, a->size)); // cmp
     uint8_t *miss = host_jump_if(c, HOST_AE);
     bt_emit_site(d, miss, site_flags(a), a->size, address);
     BtCold *cold = &d->cold[d->colds - 1];
@@ -210,11 +215,34 @@ void bt_emit_cold_access(BtDraft *d, const BtCold *cold)
         host_reach(learn, c->at);
 }
 
-// A kernel's accesses go all over memory, but those to its stack: there the TLB serves better.
-static bool wants_range(const BtDraft *d, const BtAccess *a)
+// Different places may come to the same slot, but never a store to one that is filled for loads.
+static unsigned hashed_slot(const BtDraft *d, uint64_t what, bool stores)
 {
-    return d->t->ranges < d->t->options.ranges &&
-           ((d->unit->key & BT_KEY_USER) || a->base == VCPU_RSP || a->base == VCPU_RBP);
+    uint64_t hash = what * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+    return BT_RANGE_HASHED + 2 * (unsigned)(hash % d->t->options.ranges) + stores;
+}
+
+// The slot of an access, 0: none. Those that RSP leads to have one for all units: a slot for
+// stores, as a stack is read and written; so do constant addresses that lie together. Others share
+// it within the unit where base and index come from the same values. A kernel's accesses but those
+// to its stack go all over memory: there the TLB serves better. Slots of CPL 3 have nobody else.
+// stores: the check is to allow a store.
+static unsigned slot_of(const BtDraft *d, const BtAccess *a, bool stores)
+{
+    enum { CONSTANT_SHIFT = 15, OFFSET_SHIFT = 12 };
+    bool user = d->unit->key & BT_KEY_USER;
+    if (a->base == VCPU_RSP && a->segment <= VCPU_DS)
+        return user ? BT_RANGE_USER_STACK : BT_RANGE_KERNEL_STACK;
+    if (!user)
+        return 0;
+    if (a->segment > VCPU_DS)
+        return hashed_slot(d, a->segment, stores);
+    if (a->base == BT_REG_ZERO && a->index == BT_REG_ZERO)
+        return hashed_slot(d, (uint64_t)a->displacement >> CONSTANT_SHIFT << 4 | 8, stores);
+    const BtPlace *place = &d->place[d->at][a->write];
+    uint64_t about = place->planned ? place->roots : 0;
+    uint64_t offset = ((uint64_t)a->displacement + (1u << (OFFSET_SHIFT - 1))) >> OFFSET_SHIFT;
+    return hashed_slot(d, d->unit->linear ^ about << 20 ^ about >> 30 ^ offset << 36, stores);
 }
 
 // ---- ----
@@ -234,6 +262,7 @@ static Check choose_check(BtDraft *d, const BtAccess *a)
         return check;
     check.group = &d->group[check.place->group];
     check.access.size = (uint16_t)(check.group->high - check.group->low);
+    check.access.write = check.group->write;
     check.access.alignment = 0; // tested apart
     check.back = (int32_t)(check.group->low - check.place->offset);
     if (!check.group->checked && check.back + a->displacement < INT32_MIN) {
@@ -264,6 +293,8 @@ static void note_window(BtDraft *d, const Check *check)
 {
     BtSite *site = &d->t->site[d->t->sites - 1];
     site->flags |= BT_SITE_GROUP;
+    if (check->group->write && !check->place->access.write)
+        site->flags ^= BT_SITE_READ | BT_SITE_WRITE | BT_SITE_STORES;
     site->delta = (uint16_t)-check->back;
     host_store(&d->code, 8, group_addend(check), HOST_T2);
     check->group->checked = true;
@@ -315,7 +346,7 @@ void bt_emit_access(BtDraft *d, const BtAccess *a, HostMemory *ret_memory)
     bool served = check.group && check.group->checked;
     if (!served && bt_group_quiet(d)) // foreseen otherwise: flags are not kept
         c->full = true;
-    unsigned slot = !served && wants_range(d, a) ? d->t->ranges++ : 0;
+    unsigned slot = !served ? slot_of(d, a, check.access.write) : 0;
     if (simple) {
         if (base == HOST_NONE) {
             bt_emit_hold(d, a->base);

@@ -3,12 +3,13 @@
 // fields of a structure, slots of the stack, the turns of an unrolled loop.
 //
 // The plan follows what each general register is made of: the value that it, or another register,
-// had at some place of the unit, plus a constant. Accesses of one kind (loads, stores) whose base
-// and index come from the same values are a group where they all lie within WINDOW bytes. The first
-// that is emitted checks the whole window (emit-memory.c) and leaves the addend in
-// cpu->unit_group; the others just use it. That is right until C is called for an instruction that
-// may change translations, so nothing is grouped over a call-out; a site runs only what an access
-// may need, and what it takes from the TLB the guest's own TLB might still have held.
+// had at some place of the unit, plus a constant. Accesses whose base and index come from the same
+// values are a group where they all lie within WINDOW bytes; with a store among them the window
+// must allow stores, which implies loads. The first that is emitted checks the whole window
+// (emit-memory.c) and leaves the addend in cpu->unit_group; the others just use it. That is right
+// until C is called for an instruction that may change translations, so nothing is grouped over a
+// call-out; a site runs only what an access may need, and what it takes from the TLB the guest's
+// own TLB might still have held.
 //
 // A window that neither a range nor a TLB entry serves (over the end of a page, in a device, beside
 // code) is not for groups: the instruction runs in C and the unit is left. A unit where that
@@ -29,6 +30,7 @@ typedef struct {
     Value value[16];
     uint16_t roots;
     unsigned open; // groups before this one take no more
+    bool grouping;
 } Plan;
 
 static int64_t cut(const BtDraft *d, int64_t value)
@@ -149,34 +151,36 @@ static void plan_access(BtDraft *d, Plan *p, unsigned insn, const BtAccess *a)
     place->access = *a;
     place->planned = true;
     place->group = BT_GROUP_NONE;
-    if (a->address_size != bt_draft_width(d) || a->segment > VCPU_DS)
-        return;
-    if (a->displacement != (int32_t)a->displacement) // of RIP; the code is near
-        return;
     Value base = a->base == BT_REG_ZERO ? (Value){ 0 } : p->value[a->base];
     Value index = a->index == BT_REG_ZERO ? (Value){ 0 } : p->value[a->index];
     place->offset = cut(d, (int64_t)((uint64_t)a->displacement + (uint64_t)base.offset +
                                      ((uint64_t)index.offset << a->scale)));
+    place->roots = base.root | (uint64_t)index.root << 16 | (uint64_t)a->scale << 32 |
+                   (uint64_t)a->of_rip << 48;
+    if (!p->grouping || a->address_size != bt_draft_width(d) || a->segment > VCPU_DS)
+        return;
+    if (a->displacement != (int32_t)a->displacement) // of RIP; the code is near
+        return;
     if (place->offset > INT64_MAX - 2 * WINDOW || place->offset < INT64_MIN + 2 * WINDOW)
         return;
-    uint64_t roots = base.root | (uint64_t)index.root << 16 | (uint64_t)a->scale << 32 |
-                     (uint64_t)a->write << 40 | (uint64_t)a->of_rip << 48;
     for (unsigned i = p->open; i < d->groups; i++) {
         BtGroup *group = &d->group[i];
         int64_t low = MIN(group->low, place->offset);
         int64_t high = MAX(group->high, place->offset + a->size);
-        if (group->roots != roots || (uint64_t)high - (uint64_t)low > WINDOW)
+        if (group->roots != place->roots || (uint64_t)high - (uint64_t)low > WINDOW)
             continue;
         group->low = low;
         group->high = high;
         group->count++;
+        group->write |= a->write;
         place->group = (uint8_t)i;
         return;
     }
     if (d->groups == BT_GROUPS)
         return;
-    d->group[d->groups] = (BtGroup){ .roots = roots, .low = place->offset,
-                                     .high = place->offset + a->size, .count = 1 };
+    d->group[d->groups] = (BtGroup){ .roots = place->roots, .low = place->offset,
+                                     .high = place->offset + a->size, .count = 1,
+                                     .write = a->write };
     place->group = (uint8_t)d->groups++;
 }
 
@@ -238,8 +242,8 @@ void bt_groups_plan(BtDraft *d)
     Plan p = { .roots = 1 }; // 0: a register that is not there
     memset(d->place, 0, sizeof d->place);
     d->groups = 0;
-    if (!d->t->options.groups || d->t->ungrouped[bt_groups_hash(d->unit)] == d->unit->rip)
-        return;
+    p.grouping =
+        d->t->options.groups && d->t->ungrouped[bt_groups_hash(d->unit)] != d->unit->rip;
     forget(&p);
     for (unsigned i = 0; i < d->count; i++) {
         const BtGuestInsn *g = &d->insn[i];

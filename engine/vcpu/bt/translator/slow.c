@@ -111,17 +111,19 @@ static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
         !canonical(access) || (crosses && !group) || (access & site->alignment))
         return false;
     bool write = site->flags & BT_SITE_WRITE;
+    bool window = write || (site->flags & BT_SITE_STORES); // what is checked
+    bool stores = window || site->range <= BT_RANGE_STACKS; // what the slot is for
     bt_mmu_note(cpu, access, write ? BT_TLB_MAY_WRITE : BT_TLB_MAY_READ, cpu->mmu_index);
     if (bt_code_is_written(cpu)) // by the walk, in a table that is this unit
         return false;
     if (crosses)
-        return site->range && bt_range_fill(cpu, site->range, linear, site->size, write);
+        return site->range && bt_range_bridge(cpu, site->range, linear, site->size, stores);
     const BtTlbEntry *entry = bt_tlb_entry(cpu->data_tlb, linear);
-    uint64_t tag = write ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
+    uint64_t tag = window ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
     if (tag != (linear & ~UINT64_C(0xfff)))
         return false;
     if (site->range)
-        bt_range_learn(cpu, site->range, linear, site->size, write);
+        bt_range_missed(cpu, site->range, linear, site->size, stores);
     return true;
 }
 
@@ -173,9 +175,11 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     cpu->rip = rip;
     cpu->instructions -= rest + 1;
     bool opens = site.flags & BT_SITE_OPEN;
-    if (opens ? bt_fpu_open(cpu, site.size | site.open)
-              : may_refill(t, cpu->instructions) && refill(cpu, &site, linear) &&
-                    (!site.open || bt_fpu_open(cpu, site.open))) {
+    uint32_t changes = cpu->mmu->mirror_changes;
+    bool again = opens || (may_refill(t, cpu->instructions) && refill(cpu, &site, linear));
+    bool stale = changes != cpu->mmu->mirror_changes; // the unit's groups may be
+    unsigned classes = site.open | (opens ? site.size : 0);
+    if (again && !stale && (!classes || bt_fpu_open(cpu, classes))) {
         cpu->instructions += rest + 1;
         cpu->stats.units[VCPU_UNIT_REFILLS]++;
         hold(cpu, site.held_before);
@@ -192,7 +196,8 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
     if (site.flags & BT_SITE_GROUP)
         bt_groups_failed(cpu, &t->unit[site.unit]);
     run(cpu, out);
-    bool leaves = site.flags & (BT_SITE_OPEN | BT_SITE_GROUP); // what follows counts on it
+    // What follows counts on it.
+    bool leaves = stale || (site.flags & (BT_SITE_OPEN | BT_SITE_GROUP));
     if (leaves || !may_go_on(cpu, out->block.insn) ||
         (site.open && !bt_fpu_open(cpu, site.open)))
         return bt_unit_next(cpu);

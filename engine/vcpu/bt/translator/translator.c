@@ -18,6 +18,7 @@
 
 // Code on a page whose units were dropped so often must be that much hotter: twice for each step.
 enum { WRITES_PER_STEP = 4, MOST_STEPS = 8 };
+enum { MOST_RANGES = (BT_RANGES - BT_RANGE_HASHED) / 2 };
 #define DEFAULT_CODE_KIB (64u << 10)
 #define HWCAP2_FSGSBASE_BIT (1u << 1)
 
@@ -25,7 +26,7 @@ enum { WRITES_PER_STEP = 4, MOST_STEPS = 8 };
 static void read_options(BtTranslatorOptions *options)
 {
     *options = (BtTranslatorOptions){ .hot = 16, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
-                                      .ranges = BT_RANGES };
+                                      .ranges = MOST_RANGES };
     const char *text = g_getenv("LODGE_TRANSLATOR");
     if (!text)
         return;
@@ -42,7 +43,7 @@ static void read_options(BtTranslatorOptions *options)
         else if (!strcmp(words[i], "code"))
             options->code_kib = CLAMP(number, 192, 1u << 20);
         else if (!strcmp(words[i], "ranges"))
-            options->ranges = CLAMP(number, 1, BT_RANGES);
+            options->ranges = CLAMP(number, 1, MOST_RANGES);
         else if (!strcmp(words[i], "exact"))
             options->exact_flags = number;
         else if (!strcmp(words[i], "poll"))

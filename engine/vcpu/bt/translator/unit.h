@@ -104,7 +104,8 @@ enum {
     BT_SITE_WRITE = 1 << 1,
     BT_SITE_FLAGS_KEPT = 1 << 2, // the guest's flags are in cpu->unit_flags
     BT_SITE_SHADOW = 1 << 4, // of the instruction behind an STI
-    BT_SITE_GROUP = 1 << 5, // a group's window is checked (groups.c)
+    BT_SITE_GROUP = 1 << 5, // a group's window is checked (groups.c) ...
+    BT_SITE_STORES = 1 << 6, // ... which has to allow stores, too; READ or WRITE is the access's
     BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
 };
 
@@ -159,7 +160,7 @@ typedef struct {
     bool poll_always;     // every unit entry leaves to the run loop
     bool groups;          // one check for accesses that lie together (groups.c)
     bool clobber;         // vector registers lose their contents wherever C is called
-    unsigned ranges;      // most slots of cpu->range that are used
+    unsigned ranges;      // pairs of slots (loads, stores) that places are spread over
     bool always_miss;     // no access finds the TLB filled
 } BtTranslatorOptions;
 
@@ -184,7 +185,6 @@ struct BtTranslator {
     uint8_t *data;             // call-outs and copies of guest code
     size_t data_used;
     uint32_t units, links, sites;
-    uint32_t ranges;           // slots of cpu->range that are given out; 0 is none
     BtUnit *bucket[BT_UNIT_BUCKETS];
     BtUnitPage *page[BT_UNIT_PAGES];
     GPtrArray *pages;

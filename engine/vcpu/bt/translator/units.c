@@ -76,8 +76,7 @@ void bt_units_forget(BtCpu *cpu)
     t->data_used = 0;
     t->units = t->links = 1;
     t->sites = 0;
-    bt_range_forget(cpu, t->ranges ? t->ranges : t->options.ranges);
-    t->ranges = 1;
+    bt_range_forget(cpu);
     memset(t->ungrouped, 0, sizeof t->ungrouped);
     t->pending = 0;
     t->forgets++;

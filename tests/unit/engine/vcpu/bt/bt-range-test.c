@@ -50,12 +50,12 @@ static void assert_run(const BtCpu *cpu, unsigned slot, uint64_t start, uint64_t
 {
     const BtRange *r = &cpu->range[slot];
     g_assert_cmphex(r->start, ==, start);
-    g_assert_cmphex(r->length, ==, end - start - extent + 1);
+    g_assert_cmphex(r->length[bt_range_extent(extent)], ==, end - start - extent + 1);
 }
 
 static bool filled(const BtCpu *cpu, unsigned slot)
 {
-    return cpu->range[slot].length != 0;
+    return cpu->range[slot].length[0] != 0;
 }
 
 static void fill(BtCpu *cpu, unsigned slot, uint64_t linear, bool write)
@@ -97,7 +97,15 @@ static void test_extent(void)
     BtCpu *cpu = cpu_of(m, 0);
     set_entry(m, MACHINE_DATA + 0x1000, 0);
     g_assert_true(bt_range_fill(cpu, 1, MACHINE_DATA + 0xff0, 16, false));
-    assert_run(cpu, 1, MACHINE_DATA, MACHINE_DATA + 0x1000, 16);
+    assert_run(cpu, 1, MACHINE_DATA, MACHINE_DATA + 0x1000, 8);
+    assert_run(cpu, 1, MACHINE_DATA, MACHINE_DATA + 0x1000, 64);
+    assert_run(cpu, 1, MACHINE_DATA, MACHINE_DATA + 0x1000, 512);
+    g_assert_true(bt_range_allows(cpu, 1, MACHINE_DATA + 0xff8, 8));
+    g_assert_false(bt_range_allows(cpu, 1, MACHINE_DATA + 0xff9, 8));
+    g_assert_true(bt_range_allows(cpu, 1, MACHINE_DATA + 0xfc0, 9));
+    g_assert_false(bt_range_allows(cpu, 1, MACHINE_DATA + 0xff0, 9)); // counts as 64
+    g_assert_false(bt_range_allows(cpu, 1, MACHINE_DATA + 0xfc0, 65));
+    g_assert_false(bt_range_allows(cpu, 1, MACHINE_DATA - 1, 1));
     g_assert_false(bt_range_fill(cpu, 1, MACHINE_DATA + 0xff1, 16, false));
     g_assert_false(filled(cpu, 1));
     g_assert_true(bt_range_fill(cpu, 1, MACHINE_DATA + 0x2ff1, 16, false)); // over a page's end
@@ -186,26 +194,35 @@ static void test_learning(void)
 {
     g_autoptr(Machine) m = make(1);
     BtCpu *cpu = cpu_of(m, 0);
-    bt_range_forget(cpu, 2);
-    int first = cpu->range[1].budget, before = 0;
+    set_entry(m, MACHINE_DATA + 0x1000, 0); // runs of one page
+    set_entry(m, 0x7000, 0);
+    set_entry(m, 0x9000, 0);
+    bt_range_forget(cpu);
+    int first = cpu->range[11].budget, before = 0;
     g_assert_cmpint(first, >, 0);
-    bt_range_learn(cpu, 1, MACHINE_DATA, 8, false);
-    g_assert_true(filled(cpu, 1));
-    g_assert_cmpint(cpu->range[1].budget, ==, first);
+    bt_range_learn(cpu, 11, MACHINE_DATA, 8, false);
+    g_assert_true(filled(cpu, 11));
+    g_assert_cmpint(cpu->range[11].budget, ==, first);
     for (unsigned i = 0; i < 40; i++) {
-        bt_range_learn(cpu, 1, i & 1 ? MACHINE_DATA : 0x300000, 8, false);
-        g_assert_true(filled(cpu, 1));
-        g_assert_cmpint(cpu->range[1].budget, >=, before);
-        before = cpu->range[1].budget;
+        uint64_t linear = i & 1 ? MACHINE_DATA : 0x8000;
+        bt_range_learn(cpu, 11, linear, 8, false);
+        bt_range_learn(cpu, BT_RANGE_USER_STACK, linear, 8, true);
+        g_assert_true(filled(cpu, 11));
+        g_assert_cmpint(cpu->range[BT_RANGE_USER_STACK].budget, ==, first);
+        g_assert_cmpint(cpu->range[11].budget, >=, before);
+        before = cpu->range[11].budget;
     }
     g_assert_cmpint(before, >, 1000);
+    for (unsigned i = 0; i < 40; i++) // who goes on from a long run to the next is served soon
+        bt_range_learn(cpu, 11, i & 1 ? 0x200000 : 0x1fe000, 8, false);
+    g_assert_cmpint(cpu->range[11].budget, ==, first);
     bt_tlb_flush_all(cpu); // being emptied is no conflict
-    bt_range_learn(cpu, 2, MACHINE_DATA, 8, false);
+    bt_range_learn(cpu, 12, MACHINE_DATA, 8, false);
     bt_tlb_flush_all(cpu);
-    bt_range_learn(cpu, 2, 0x300000, 8, false);
-    g_assert_cmpint(cpu->range[2].budget, ==, first);
-    bt_range_learn(cpu, 2, MACHINE_DATA - 0x1000, 8, false); // not to be had
-    g_assert_cmpint(cpu->range[2].budget, >, 1000);
+    bt_range_learn(cpu, 12, 0x300000, 8, false);
+    g_assert_cmpint(cpu->range[12].budget, ==, first);
+    bt_range_learn(cpu, 12, MACHINE_DATA - 0x1000, 8, false); // not to be had
+    g_assert_cmpint(cpu->range[12].budget, >, 1000);
 }
 
 // ---- What empties slots ----
