@@ -51,6 +51,7 @@ typedef enum {
     VCPU_UNIT_DROPPED_MAP,     // the memory map changed
     VCPU_UNIT_DROPPED_MANY,    // so much was written that nobody knows what
     VCPU_UNIT_DROPPED_REGROUP, // a check for several accesses failed too often
+    VCPU_UNIT_DROPPED_RANGES, // its ranges were of no use
     VCPU_UNIT_REVIVED,   // of these, found unchanged
     VCPU_UNIT_RELOCATED, // made from one at another linear address
     VCPU_UNIT_FORGETS,   // times that all units were given up

@@ -29,6 +29,7 @@ const char *vcpu_unit_counter_name(VcpuUnitCounter counter)
         [VCPU_UNIT_DROPPED_MAP] = "dropped_by_memory_map",
         [VCPU_UNIT_DROPPED_MANY] = "dropped_by_many_writes",
         [VCPU_UNIT_DROPPED_REGROUP] = "dropped_to_regroup",
+        [VCPU_UNIT_DROPPED_RANGES] = "dropped_for_ranges",
         [VCPU_UNIT_REVIVED] = "revived",      [VCPU_UNIT_RELOCATED] = "relocated",
         [VCPU_UNIT_FORGETS] = "forgets",      [VCPU_UNIT_CODE] = "code_bytes",
     };

@@ -22,7 +22,7 @@ enum {
     MOST_PAGES = 4096, // of a CPU ...
     MOST_OF_ALL = 16384, // ... and of all: a process may have 65530 mappings
     ALLOWANCE = 512,                 // most pages at once
-    INSTRUCTIONS_PER_PAGE = 1 << 16, // that earn one
+    INSTRUCTIONS_PER_PAGE = 1 << 18, // that earn one
 };
 #define PIECE_SIZE (UINT64_C(1) << PIECE_BITS)
 #define PAGE UINT64_C(0x1000)
@@ -66,10 +66,13 @@ bool bt_mirror_known(const BtCpu *cpu, uint64_t page)
     return find(cpu->mmu->mirrors, cpu, page);
 }
 
-// Unmaps the pages, and keeps the address space. No run goes through them.
+// Unmaps the pages, and keeps the address space. Slots are of the present address space only, so
+// no run goes through another one's pieces.
 static void clear(BtCpu *cpu, Piece *piece)
 {
     BtMirrors *m = cpu->mmu->mirrors;
+    if (piece->space == space_of(cpu))
+        bt_range_drop_mirrored(cpu, piece->linear, piece->linear + PIECE_SIZE - 1);
     cpu->mmu->mirror_changes++;
     memset(piece->frame, 0, sizeof piece->frame);
     m->pages -= piece->pages;
@@ -96,7 +99,6 @@ static bool make_room(BtCpu *cpu, const Piece *but)
     }
     if (!oldest)
         return false;
-    bt_range_drop_all(cpu);
     clear(cpu, oldest);
     return m->pages < most && !m->off;
 }
@@ -110,10 +112,8 @@ static Piece *take(BtCpu *cpu, uint64_t page)
         if (!best || !piece->window || (best->window && piece->last_use < best->last_use))
             best = piece;
     }
-    if (best->window) {
-        bt_range_drop_all(cpu);
+    if (best->window)
         clear(cpu, best);
-    }
     if (!best->window) {
         void *window = mmap(NULL, PIECE_SIZE, PROT_NONE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -192,7 +192,7 @@ bool bt_mirror_place(BtCpu *cpu, uint64_t page, uintptr_t host, bool may_map,
             return false;
         m->allowance--;
         if (piece->frame[at]) { // who could use the old frame must not come to the new one
-            bt_range_drop_all(cpu);
+            bt_range_drop_mirrored(cpu, page, page + PAGE - 1);
             cpu->mmu->mirror_changes++;
             piece->frame[at] = 0;
             m->pages--;

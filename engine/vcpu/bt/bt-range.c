@@ -23,6 +23,7 @@ enum {
     RUN_PAGES = 16, // most pages that a run of 4 KiB pages is extended by, each way
     REGION_BITS = 21,
     MOST_CONFLICTS = 12,
+    HOPELESS_CONFLICTS = 8,
     LONG_RUN = 8, // pages: worth a search each time
     LOOKUPS_PER_MISS = 8, // what a miss of the TLB counts
     MIRROR_PAGES = 64, // most pages that a run through a mirror is extended by, each way
@@ -159,6 +160,25 @@ void bt_range_drop_page(BtCpu *cpu, uint64_t page)
     drop_page(cpu, &cpu->mmu->global_ranges, page & PAGE_MASK);
 }
 
+static void drop_mirrored(BtCpu *cpu, const BtRangeList *list, uint64_t low, uint64_t high)
+{
+    if (high < list->low || low > list->high)
+        return;
+    for (unsigned i = 0; i < list->count; i++) {
+        BtRange *range = &cpu->range[list->slot[i]];
+        if ((range->flags & BT_RANGE_MIRRORED) && low <= range->start + length_of(range) - 1 &&
+            high >= range->start)
+            set_lengths(range, 0); // it stays in its list, for when it is filled again
+    }
+}
+
+void bt_range_drop_mirrored(BtCpu *cpu, uint64_t low, uint64_t high)
+{
+    drop_mirrored(cpu, &cpu->mmu->local_ranges, low, high);
+    drop_mirrored(cpu, &cpu->mmu->global_ranges, low, high);
+    cpu->mmu->run_generation++;
+}
+
 static void drop_host_page(BtCpu *cpu, const BtRangeList *list, uintptr_t host)
 {
     // The owner may be adding to the list: what it adds now it looks at again itself.
@@ -263,8 +283,9 @@ static bool probe_by(BtCpu *cpu, uint64_t page, bool write, unsigned mmu, Way wa
     if (way == WAY_DIRECT)
         return true;
     ret_run->mirrored = true;
-    return ret_run->page_bits == 12 && bt_mirror_place(cpu, page, page + ret_run->addend,
-                                                       way == WAY_MIRROR, &ret_run->addend);
+    // A global page's slot would outlive the address space whose mirror it goes through.
+    return ret_run->page_bits == 12 && !ret_run->global &&
+           bt_mirror_place(cpu, page, page + ret_run->addend, way == WAY_MIRROR, &ret_run->addend);
 }
 
 static bool grow(BtCpu *cpu, bool write, unsigned mmu, Way way, BtRun *run, bool up)
@@ -437,6 +458,11 @@ void bt_range_missed(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes,
                   .global = note->frame & BT_TLB_GLOBAL };
     cover_add(run.global ? &cpu->mmu->global_ranges : &cpu->mmu->local_ranges, &run);
     publish(cpu, slot, &run, write, protections);
+}
+
+bool bt_range_is_hopeless(const BtCpu *cpu, unsigned slot)
+{
+    return cpu->range[slot].conflicts >= HOPELESS_CONFLICTS;
 }
 
 void bt_range_forget(BtCpu *cpu)

@@ -48,6 +48,9 @@ bool bt_range_bridge(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes,
 // has.
 void bt_range_missed(BtCpu *cpu, unsigned slot, uint64_t linear, unsigned bytes, bool write);
 
+// The places that share the slot go all over memory: the TLB alone serves them better.
+bool bt_range_is_hopeless(const BtCpu *cpu, unsigned slot);
+
 // Other places are going to use the slots: what they have learned goes.
 void bt_range_forget(BtCpu *cpu);
 
@@ -56,6 +59,10 @@ void bt_range_forget(BtCpu *cpu);
 void bt_range_drop_all(BtCpu *cpu);
 void bt_range_drop_local(BtCpu *cpu);
 void bt_range_drop_page(BtCpu *cpu, uint64_t page);
+
+// Empties the slots whose runs go through a mirror and touch [low, high] of the present address
+// space, from whose mirrors those pages are about to go.
+void bt_range_drop_mirrored(BtCpu *cpu, uint64_t low, uint64_t high);
 
 // Empties another CPU's slots for stores that touch the 4 KiB at `host`. The page's granules are
 // set and the machine's code_protections has moved on already.

@@ -107,6 +107,7 @@ typedef struct BtDraft {
     BtGuestInsn *insn; // [BT_UNIT_MAX]
     unsigned count;
     unsigned at; // the instruction that is emitted
+    bool repeats; // a loop's end, or a switch, as in an interpreter of a program
     BtCold cold[4 * BT_UNIT_MAX + 4];
     unsigned colds;
     uint16_t site_insn[4 * BT_UNIT_MAX]; // whose the unit's sites are
@@ -211,9 +212,12 @@ void bt_emit_access(BtDraft *d, const BtAccess *access, HostMemory *ret_memory);
 void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned size,
                   const HostMemory *address);
 
-// Behind the straight code: what the site does first, with the linear address in T1. Falls through,
-// T1 as it was, where C must help.
-void bt_emit_cold_access(BtDraft *d, const BtCold *cold);
+// Behind the straight code: what the site does first, with the linear address in T1. False: it
+// falls through, T1 as it was, where C must help. True: the slow thunk is called, too; the site's
+// number has to follow.
+bool bt_emit_cold_access(BtDraft *d, const BtCold *cold);
+// Part of the thunks, behind the slow one: t->lookup.
+void bt_lookup_thunks_emit(BtTranslator *t, HostCode *c);
 
 // ---- relocate.c ----
 

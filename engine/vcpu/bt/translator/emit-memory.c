@@ -116,12 +116,12 @@ static void emit_linear(BtDraft *d, const BtAccess *a)
 #define RANGE_AT(slot, field)                                                                      \
     HOST_CPU_AT(offsetof(BtCpu, range) + (slot) * sizeof(BtRange) + offsetof(BtRange, field))
 
-// T2 = the entry for the linear address in T2.
-static void emit_entry(HostCode *c)
+// T2 = the entry for the linear address in T2. pushed: bytes that RSP is below BtCpu.
+static void emit_entry(HostCode *c, unsigned pushed)
 {
     host_shift(c, 8, 5, HOST_T2, 12 - BT_TLB_ENTRY_SHIFT);
     host_alu_constant(c, 4, 4, HOST_T2, (BT_TLB_SIZE - 1) << BT_TLB_ENTRY_SHIFT);
-    host_op_memory(c, 8, 0x03, HOST_T2, HOST_CPU(data_tlb));
+    host_op_memory(c, 8, 0x03, HOST_T2, HOST_CPU_AT(offsetof(BtCpu, data_tlb) + pushed));
 }
 
 // T2 is the entry. linear ^= tag; the jump is taken where the entry does not serve the access.
@@ -156,7 +156,7 @@ static void emit_tlb_check(BtDraft *d, const BtAccess *a, unsigned linear,
                            const HostMemory *address)
 {
     HostCode *c = &d->code;
-    emit_entry(c);
+    emit_entry(c, 0);
     uint8_t *miss = emit_compare(c, a, linear);
     bt_emit_site(d, miss, site_flags(a), a->size, address);
     if (a->alignment) // the offset in the page is what is left of the address
@@ -187,21 +187,25 @@ static void emit_range_check(BtDraft *d, const BtAccess *a, unsigned slot,
     cold->back = c->at;
 }
 
-void bt_emit_cold_access(BtDraft *d, const BtCold *cold)
+// ---- The TLB behind the ranges ----
+
+static void emit_xor_tag(HostCode *c, const BtAccess *a)
+{
+    size_t tag = a->write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
+    host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
+}
+
+static void emit_cold_lookup(BtDraft *d, const BtCold *cold, unsigned slot)
 {
     HostCode *c = &d->code;
-    unsigned slot = d->t->site[cold->site].range;
-    if (!slot)
-        return;
     host_op_memory(c, 2, 0xff, 1, RANGE_AT(slot, budget)); // dec
     uint8_t *learn = host_jump_if(c, HOST_S);
     host_move(c, HOST_T2, HOST_T1);
-    emit_entry(c);
+    emit_entry(c, 0);
     uint8_t *miss = emit_compare(c, &cold->access, HOST_T1);
     uint8_t *misaligned =
         cold->access.alignment ? emit_if_misaligned(c, &cold->access, HOST_T1) : NULL;
-    size_t tag = cold->access.write ? offsetof(BtTlbEntry, write) : offsetof(BtTlbEntry, read);
-    host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
+    emit_xor_tag(c, &cold->access);
     emit_addend(c);
     uint8_t *hit = host_jump(c);
     if (c->full)
@@ -210,9 +214,67 @@ void bt_emit_cold_access(BtDraft *d, const BtCold *cold)
     host_reach(miss, c->at);
     if (misaligned)
         host_reach(misaligned, c->at);
-    host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
+    emit_xor_tag(c, &cold->access);
     if (!c->full)
         host_reach(learn, c->at);
+}
+
+enum { JUMP_SIZE = 5 };
+
+// The same as code that all places call which have nothing special: with the linear address in T1
+// and the slot's offset in T2. Returns with the addend in T2; else on to the slow thunk, with the
+// site's number behind the jump that is behind the call.
+static void emit_lookup_thunk(BtTranslator *t, HostCode *c, const BtAccess *access)
+{
+    enum { PUSHED = 8 };
+    size_t budget = offsetof(BtCpu, range) + offsetof(BtRange, budget) + PUSHED;
+    host_op_memory(c, 2, 0xff, 1, host_indexed(HOST_RSP, HOST_T2, (int32_t)budget)); // dec
+    uint8_t *learn = host_jump_if(c, HOST_S);
+    host_move(c, HOST_T2, HOST_T1);
+    emit_entry(c, PUSHED);
+    uint8_t *miss = emit_compare(c, access, HOST_T1);
+    emit_xor_tag(c, access);
+    emit_addend(c);
+    host_byte(c, 0xc3); // ret
+    host_reach(miss, c->at);
+    emit_xor_tag(c, access);
+    host_reach(learn, c->at);
+    host_op_memory(c, 8, 0x83, 0, host_based(HOST_RSP, 0)); // add [rsp], JUMP_SIZE
+    host_byte(c, JUMP_SIZE);
+    host_reach(host_jump(c), t->writable + t->slow);
+}
+
+void bt_lookup_thunks_emit(BtTranslator *t, HostCode *c)
+{
+    for (unsigned write = 0; write < 2; write++) {
+        for (unsigned shift = 0; shift < BT_LOOKUP_SIZES; shift++) {
+            t->lookup[write][shift] = (uint32_t)(c->at - t->writable);
+            emit_lookup_thunk(t, c, &(BtAccess){ .size = (uint16_t)(1u << shift), .write = write });
+        }
+    }
+}
+
+bool bt_emit_cold_access(BtDraft *d, const BtCold *cold)
+{
+    HostCode *c = &d->code;
+    const BtAccess *a = &cold->access;
+    unsigned slot = d->t->site[cold->site].range;
+    if (!slot)
+        return false;
+    unsigned shift = (unsigned)__builtin_ctz(a->size);
+    if (a->alignment || cold->x87_last.present || shift >= BT_LOOKUP_SIZES ||
+        a->size != 1u << shift) {
+        emit_cold_lookup(d, cold, slot);
+        return false;
+    }
+    host_load_constant(c, HOST_T2, slot * sizeof(BtRange));
+    bt_reach_thunk(d, host_call(c), d->t->lookup[a->write][shift]);
+    uint8_t *behind = c->at;
+    uint8_t *hit = host_jump(c);
+    g_assert(c->full || c->at - behind == JUMP_SIZE);
+    if (!c->full)
+        host_reach(hit, cold->back);
+    return true;
 }
 
 // Different places may come to the same slot, but never a store to one that is filled for loads.
@@ -239,6 +301,8 @@ static unsigned slot_of(const BtDraft *d, const BtAccess *a, bool stores)
         return hashed_slot(d, a->segment, stores);
     if (a->base == BT_REG_ZERO && a->index == BT_REG_ZERO)
         return hashed_slot(d, (uint64_t)a->displacement >> CONSTANT_SHIFT << 4 | 8, stores);
+    if (!d->repeats)
+        return 0;
     const BtPlace *place = &d->place[d->at][a->write];
     uint64_t about = place->planned ? place->roots : 0;
     uint64_t offset = ((uint64_t)a->displacement + (1u << (OFFSET_SHIFT - 1))) >> OFFSET_SHIFT;
@@ -296,6 +360,13 @@ static void note_window(BtDraft *d, const Check *check)
     if (check->group->write && !check->place->access.write)
         site->flags ^= BT_SITE_READ | BT_SITE_WRITE | BT_SITE_STORES;
     site->delta = (uint16_t)-check->back;
+    // Also where another access of the instruction, before this one, has to be done in C: what
+    // follows counts on the window.
+    for (uint32_t i = d->t->sites; i > d->first_site; i--) {
+        if (d->site_insn[i - 1 - d->first_site] != d->at)
+            break;
+        d->t->site[i - 1].flags |= BT_SITE_LEAVES;
+    }
     host_store(&d->code, 8, group_addend(check), HOST_T2);
     check->group->checked = true;
 }

@@ -200,9 +200,10 @@ static void emit_cold_site(BtDraft *d, const BtCold *cold)
     host_reach(cold->distance_at, c->at);
     if (!cold->address_known)
         host_lea(c, 8, HOST_T1, cold->address);
-    bt_emit_cold_access(d, cold);
-    bt_emit_note_x87(d, cold->x87_last);
-    bt_reach_thunk(d, host_call(c), d->t->slow);
+    if (!bt_emit_cold_access(d, cold)) {
+        bt_emit_note_x87(d, cold->x87_last);
+        bt_reach_thunk(d, host_call(c), d->t->slow);
+    }
     host_32(c, cold->site);
     bt_note_fixup(d, BT_FIXUP_SITE);
 }

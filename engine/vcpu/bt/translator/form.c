@@ -293,6 +293,24 @@ static void find_live_flags(BtDraft *d, Work *work)
     }
 }
 
+// Whether the unit's end goes back, or anywhere.
+static bool is_repeated(const BtDraft *d)
+{
+    if (d->t->unranged[bt_without_hash(d->unit)] == d->unit->rip)
+        return false;
+    const BtGuestInsn *last = &d->insn[d->count - 1];
+    uint64_t target;
+    switch (bt_branch_flow(d, last, &target)) {
+    case BT_FLOW_CONDITIONAL:
+    case BT_FLOW_JUMP:
+        return target <= bt_draft_rip(d, last);
+    case BT_FLOW_END:
+        return last->decoded.insn.mnemonic == ZYDIS_MNEMONIC_JMP;
+    default:
+        return false;
+    }
+}
+
 static int compare_runs(const void *a, const void *b)
 {
     return ((const BtUnitRun *)a)->offset - ((const BtUnitRun *)b)->offset;
@@ -370,6 +388,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     unit->generation_at = &cpu->vm->code_generation[physical >> 12];
     if (d->count == 0 || !note_bytes(d, work) || !bt_units_protect(cpu, unit, host))
         return NULL;
+    d->repeats = is_repeated(d);
     bt_groups_plan(d);
     find_live_flags(d, work);
     unit->first_link = t->links;

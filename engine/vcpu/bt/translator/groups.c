@@ -243,7 +243,7 @@ void bt_groups_plan(BtDraft *d)
     memset(d->place, 0, sizeof d->place);
     d->groups = 0;
     p.grouping =
-        d->t->options.groups && d->t->ungrouped[bt_groups_hash(d->unit)] != d->unit->rip;
+        d->t->options.groups && d->t->ungrouped[bt_without_hash(d->unit)] != d->unit->rip;
     forget(&p);
     for (unsigned i = 0; i < d->count; i++) {
         const BtGuestInsn *g = &d->insn[i];
@@ -301,7 +301,7 @@ void bt_groups_failed(BtCpu *cpu, BtUnit *unit)
 {
     if (++unit->group_failures != MOST_FAILURES)
         return;
-    cpu->translator->ungrouped[bt_groups_hash(unit)] = unit->rip;
+    cpu->translator->ungrouped[bt_without_hash(unit)] = unit->rip;
     unit->spoilt = true;
     bt_units_drop(cpu, unit);
     cpu->stats.units[VCPU_UNIT_DROPPED_REGROUP]++;

@@ -207,7 +207,7 @@ static BtUnit *copy(BtCpu *cpu, const BtUnit *from, uint64_t linear, Way *way)
     unit->rip = cpu->rip;
     unit->linear = linear;
     unit->incoming = 0;
-    unit->group_failures = 0;
+    unit->group_failures = unit->range_failures = 0;
     unit->saved += way->code;
     unit->entry += way->code;
     unit->forward += way->code;

@@ -101,14 +101,32 @@ static bool canonical(uint64_t linear)
     return (uint64_t)(((int64_t)linear >> 47) + 1) <= 1;
 }
 
+// A unit whose ranges are of no use, again and again, is made anew without.
+static void range_failed(BtCpu *cpu, uint32_t index)
+{
+    enum { MOST_FAILURES = 4 };
+    BtTranslator *t = cpu->translator;
+    BtUnit *unit = &t->unit[index];
+    if (++unit->range_failures != MOST_FAILURES)
+        return;
+    t->unranged[bt_without_hash(unit)] = unit->rip;
+    unit->spoilt = true;
+    bt_units_drop(cpu, unit);
+    cpu->stats.units[VCPU_UNIT_DROPPED_RANGES]++;
+}
+
 // Fills the TLB for the access; true where generated code will hit now. May raise.
 static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
 {
     bool group = site->flags & BT_SITE_GROUP;
     bool crosses = (linear & 0xfff) + site->size > 0x1000;
-    uint64_t access = (linear + site->delta) & cpu->flat_mask;
+    uint64_t access = (linear + site->delta) & cpu->flat_mask, last = linear + site->size - 1;
+    // Over the end of all addresses, or of those that are canonical, an access faults otherwise.
+    if (crosses && (!group || last > cpu->flat_mask || last < linear || !canonical(linear) ||
+                    !canonical(last)))
+        return false;
     if (!(site->flags & (BT_SITE_READ | BT_SITE_WRITE)) || cpu->mmu_index == BT_MMU_USER_ALIGNED ||
-        !canonical(access) || (crosses && !group) || (access & site->alignment))
+        !canonical(access) || (access & site->alignment))
         return false;
     bool write = site->flags & BT_SITE_WRITE;
     bool window = write || (site->flags & BT_SITE_STORES); // what is checked
@@ -122,8 +140,11 @@ static bool refill(BtCpu *cpu, const BtSite *site, uint64_t linear)
     uint64_t tag = window ? __atomic_load_n(&entry->write, __ATOMIC_RELAXED) : entry->read;
     if (tag != (linear & ~UINT64_C(0xfff)))
         return false;
-    if (site->range)
+    if (site->range) {
         bt_range_missed(cpu, site->range, linear, site->size, stores);
+        if (bt_range_is_hopeless(cpu, site->range))
+            range_failed(cpu, site->unit);
+    }
     return true;
 }
 
@@ -197,7 +218,7 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
         bt_groups_failed(cpu, &t->unit[site.unit]);
     run(cpu, out);
     // What follows counts on it.
-    bool leaves = stale || (site.flags & (BT_SITE_OPEN | BT_SITE_GROUP));
+    bool leaves = stale || (site.flags & (BT_SITE_OPEN | BT_SITE_LEAVES));
     if (leaves || !may_go_on(cpu, out->block.insn) ||
         (site.open && !bt_fpu_open(cpu, site.open)))
         return bt_unit_next(cpu);

@@ -137,6 +137,7 @@ void bt_thunks_emit(BtTranslator *t)
     emit_leave(t, &c);
     t->slow = here(t, &c);
     emit_slow(t, &c);
+    bt_lookup_thunks_emit(t, &c);
     t->call_out = here(t, &c);
     emit_call_out(t, &c);
     t->start = t->used = (here(t, &c) + 63) & ~63u;

@@ -26,7 +26,7 @@ enum { MOST_RANGES = (BT_RANGES - BT_RANGE_HASHED) / 2 };
 static void read_options(BtTranslatorOptions *options)
 {
     *options = (BtTranslatorOptions){ .hot = 16, .insns = 64, .code_kib = DEFAULT_CODE_KIB,
-                                      .ranges = MOST_RANGES };
+                                      .ranges = MOST_RANGES, .groups = true };
     const char *text = g_getenv("LODGE_TRANSLATOR");
     if (!text)
         return;

@@ -76,6 +76,7 @@ struct BtUnit {
     uint16_t low, size; // bytes of the page from the first to the last that it covers
     uint16_t runs;
     uint16_t group_failures; // groups.c
+    uint16_t range_failures; // slow.c
     uint16_t links, sites, fixups;
     uint32_t first_link, first_site;
     uint32_t end;       // offset behind its code, which begins at `saved`
@@ -106,6 +107,7 @@ enum {
     BT_SITE_SHADOW = 1 << 4, // of the instruction behind an STI
     BT_SITE_GROUP = 1 << 5, // a group's window is checked (groups.c) ...
     BT_SITE_STORES = 1 << 6, // ... which has to allow stores, too; READ or WRITE is the access's
+    BT_SITE_LEAVES = 1 << 7, // where C runs its instruction, the unit is left
     BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
 };
 
@@ -164,11 +166,12 @@ typedef struct {
     bool always_miss;     // no access finds the TLB filled
 } BtTranslatorOptions;
 
+enum { BT_LOOKUP_SIZES = 7 };
 #define BT_UNIT_BUCKETS (1u << 17)
 #define BT_UNIT_PAGES (1u << 12)
 enum { BT_UNITS = 1 << 18, BT_LINKS = 1 << 20, BT_SITES = 1 << 21, BT_SLOW_CACHE = 2048,
        BT_SALT_WAYS = 4, BT_SALTS = 16 * BT_SALT_WAYS,
-       BT_UNGROUPED = 1024 };
+       BT_WITHOUT = 1024 };
 
 struct BtTranslator {
     BtTranslatorOptions options;
@@ -177,8 +180,10 @@ struct BtTranslator {
     const uint8_t *executable;
     uint32_t size, used, start; // start: behind the thunks
     // Thunks (thunks.c), offsets.
-    uint64_t ungrouped[BT_UNGROUPED]; // RIP of units that are made without groups, by hash
+    // RIP of units that are made without groups, and without ranges of their own, by hash.
+    uint64_t ungrouped[BT_WITHOUT], unranged[BT_WITHOUT];
     uint32_t enter, leave, slow, call_out, vectors_store, vectors_load;
+    uint32_t lookup[2][BT_LOOKUP_SIZES]; // loads, stores; by log2 of the size (emit-memory.c)
     BtUnit *unit;              // [BT_UNITS], 0 is none
     BtLink *link;              // [BT_LINKS], 0 is none
     BtSite *site;              // [BT_SITES]
@@ -261,12 +266,14 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
 void bt_units_cut_off(BtCpu *cpu, BtUnit *unit);
 void bt_units_drop(BtCpu *cpu, BtUnit *unit);
 
+// Index into ungrouped and unranged.
+static inline unsigned bt_without_hash(const BtUnit *unit)
+{
+    return (unsigned)(unit->rip ^ unit->rip >> 10) & (BT_WITHOUT - 1);
+}
+
 // ---- groups.c ----
 
-static inline unsigned bt_groups_hash(const BtUnit *unit)
-{
-    return (unsigned)(unit->rip ^ unit->rip >> 10) & (BT_UNGROUPED - 1);
-}
 // A window could not be had: after some times the unit goes and is made without groups.
 void bt_groups_failed(BtCpu *cpu, BtUnit *unit);
 

@@ -78,6 +78,7 @@ void bt_units_forget(BtCpu *cpu)
     t->sites = 0;
     bt_range_forget(cpu);
     memset(t->ungrouped, 0, sizeof t->ungrouped);
+    memset(t->unranged, 0, sizeof t->unranged);
     t->pending = 0;
     t->forgets++;
     cpu->stats.units[VCPU_UNIT_FORGETS]++;

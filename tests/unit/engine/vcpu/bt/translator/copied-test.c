@@ -18,6 +18,15 @@ typedef struct {
     uint64_t units, instructions, copied, faults;
 } Check;
 
+static bool is_lookup(const BtTranslator *t, const uint8_t *code)
+{
+    for (unsigned i = 0; i < 2 * BT_LOOKUP_SIZES; i++) {
+        if (code == t->executable + t->lookup[i / BT_LOOKUP_SIZES][i % BT_LOOKUP_SIZES])
+            return true;
+    }
+    return false;
+}
+
 static void check_host_code(Check *check, const OpcodeForm *form, const uint8_t *from,
                             const uint8_t *to)
 {
@@ -30,10 +39,15 @@ static void check_host_code(Check *check, const OpcodeForm *form, const uint8_t 
         g_assert_true(ZYAN_SUCCESS(
             ZydisDecoderDecodeFull(&decoder, at, (size_t)(to - at), &insn, operands)));
         check->instructions++;
-        // The number of the site stands behind its call (emit.c).
-        if (insn.mnemonic == ZYDIS_MNEMONIC_CALL && operands[0].imm.is_relative &&
-            at + insn.length + operands[0].imm.value.s == t->executable + t->slow)
-            at += 4;
+        // The number of the site stands behind its call (emit.c), or behind the jump that follows
+        // the call of a look-up (emit-memory.c).
+        if (insn.mnemonic == ZYDIS_MNEMONIC_CALL && operands[0].imm.is_relative) {
+            const uint8_t *called = at + insn.length + operands[0].imm.value.s;
+            if (called == t->executable + t->slow)
+                at += 4;
+            else if (is_lookup(t, called))
+                at += 5 + 4;
+        }
         // PUSHFQ and POP R14 at once: the status flags, which are the guest's; the other bits that
         // it gives are known and taken off (emit-system.c).
         if (insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ && memcmp(at + 1, "\x41\x5e", 2) == 0)
