@@ -256,10 +256,21 @@ static void take_resources(OsinfoResourcesList *all, bool least, GuestNeeds *nee
     }
 }
 
+// libosinfo waits for itself in a main loop of the thread's default context. Were that the main
+// thread's, it would end the loop there, perhaps before this thread has begun it, which then never
+// ends; so the thread gets a context of its own.
+static OsinfoMedia *create_media(const char *path)
+{
+    g_autoptr(GMainContext) context = g_main_context_new();
+    g_main_context_push_thread_default(context);
+    OsinfoMedia *media = osinfo_media_create_from_location_with_flags(path, NULL, 0, NULL);
+    g_main_context_pop_thread_default(context);
+    return media;
+}
+
 static bool ask_osinfo(OsinfoDb *db, const char *path, GuestSystem *ret_system)
 {
-    g_autoptr(OsinfoMedia) media =
-        osinfo_media_create_from_location_with_flags(path, NULL, 0, NULL);
+    g_autoptr(OsinfoMedia) media = create_media(path);
     if (!media || !osinfo_db_identify_media(db, media))
         return false;
     g_autoptr(OsinfoOs) os = osinfo_media_get_os(media);

@@ -111,6 +111,28 @@ static void test_unknown(void)
     close(fd);
 }
 
+static gpointer detect(gpointer data)
+{
+    int fd;
+    g_autoptr(DiscImage) disc = open_disc(&(DiscSpec){ .volume = "LODGE_DEMO" }, &fd);
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autoptr(GuestDatabase) database = guest_database_new();
+    GuestSystem system = { 0 };
+    guest_system_detect(database, path, disc, &system);
+    g_assert_cmpstr(system.name, ==, "Lodge demo guest");
+    guest_system_clear(&system);
+    close(fd);
+    return NULL;
+}
+
+// A thread that looks at a disc does not wait for the main loop, which here never turns.
+static void test_thread(void)
+{
+    g_assert_true(g_main_context_acquire(NULL));
+    g_thread_join(g_thread_new("look", detect, NULL));
+    g_main_context_release(NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -120,5 +142,6 @@ int main(int argc, char **argv)
     g_test_add_func("/disc-image/damaged", test_damaged);
     g_test_add_func("/guest-system/rules", test_rules);
     g_test_add_func("/guest-system/unknown", test_unknown);
+    g_test_add_func("/guest-system/thread", test_thread);
     return g_test_run();
 }
