@@ -8,9 +8,12 @@
 #include "engine/base/bytes.h"
 #include "engine/devices/chipset/acpi-pm.h"
 #include "engine/devices/chipset/vm-generation.h"
+#include "engine/firmware/e820.h"
 
 #include <string.h>
 #include <sys/random.h>
+
+_Static_assert(E820_GENERATION_PAGE == VM_GENERATION_ADDRESS, "what is reserved is where it is");
 
 #define RECORD_NAME "vm-generation"
 #define EVENT 5 // dsdt-classic-1.asl

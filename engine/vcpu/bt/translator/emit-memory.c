@@ -195,50 +195,54 @@ static void emit_xor_tag(HostCode *c, const BtAccess *a)
     host_op_memory(c, 8, 0x33, HOST_T1, host_based(HOST_T2, (int32_t)tag));
 }
 
-static void emit_cold_lookup(BtDraft *d, const BtCold *cold, unsigned slot)
+// The jumps out of a look-up that does not serve.
+typedef struct {
+    uint8_t *learn, *miss;
+    uint8_t *misaligned; // NULL: none
+} Lookup;
+
+// With the linear address in T1: T2 = addend, T1 as it was. budget: of the slot whose range did not
+// hold the address. pushed: as for emit_entry.
+static Lookup emit_lookup(HostCode *c, const BtAccess *a, HostMemory budget, unsigned pushed)
 {
-    HostCode *c = &d->code;
-    host_op_memory(c, 2, 0xff, 1, RANGE_AT(slot, budget)); // dec
-    uint8_t *learn = host_jump_if(c, HOST_S);
+    Lookup lookup = { NULL };
+    host_op_memory(c, 2, 0xff, 1, budget); // dec
+    lookup.learn = host_jump_if(c, HOST_S);
     host_move(c, HOST_T2, HOST_T1);
-    emit_entry(c, 0);
-    uint8_t *miss = emit_compare(c, &cold->access, HOST_T1);
-    uint8_t *misaligned =
-        cold->access.alignment ? emit_if_misaligned(c, &cold->access, HOST_T1) : NULL;
-    emit_xor_tag(c, &cold->access);
+    emit_entry(c, pushed);
+    lookup.miss = emit_compare(c, a, HOST_T1);
+    if (a->alignment)
+        lookup.misaligned = emit_if_misaligned(c, a, HOST_T1);
+    emit_xor_tag(c, a);
     emit_addend(c);
-    uint8_t *hit = host_jump(c);
+    return lookup;
+}
+
+// Where those jumps lead. T1 is the linear address.
+static void emit_lookup_failed(HostCode *c, const BtAccess *a, const Lookup *lookup)
+{
     if (c->full)
         return;
-    host_reach(hit, cold->back);
-    host_reach(miss, c->at);
-    if (misaligned)
-        host_reach(misaligned, c->at);
-    emit_xor_tag(c, &cold->access);
+    host_reach(lookup->miss, c->at);
+    if (lookup->misaligned)
+        host_reach(lookup->misaligned, c->at);
+    emit_xor_tag(c, a);
     if (!c->full)
-        host_reach(learn, c->at);
+        host_reach(lookup->learn, c->at);
 }
 
 enum { JUMP_SIZE = 5 };
 
-// The same as code that all places call which have nothing special: with the linear address in T1
-// and the slot's offset in T2. Returns with the addend in T2; else on to the slow thunk, with the
-// site's number behind the jump that is behind the call.
+// A look-up that all places call which have nothing special, with the slot's offset in T2. Returns;
+// else on to the slow thunk, with the site's number behind the jump that is behind the call.
 static void emit_lookup_thunk(BtTranslator *t, HostCode *c, const BtAccess *access)
 {
     enum { PUSHED = 8 };
     size_t budget = offsetof(BtCpu, range) + offsetof(BtRange, budget) + PUSHED;
-    host_op_memory(c, 2, 0xff, 1, host_indexed(HOST_RSP, HOST_T2, (int32_t)budget)); // dec
-    uint8_t *learn = host_jump_if(c, HOST_S);
-    host_move(c, HOST_T2, HOST_T1);
-    emit_entry(c, PUSHED);
-    uint8_t *miss = emit_compare(c, access, HOST_T1);
-    emit_xor_tag(c, access);
-    emit_addend(c);
+    HostMemory at = host_indexed(HOST_RSP, HOST_T2, (int32_t)budget);
+    Lookup lookup = emit_lookup(c, access, at, PUSHED);
     host_byte(c, 0xc3); // ret
-    host_reach(miss, c->at);
-    emit_xor_tag(c, access);
-    host_reach(learn, c->at);
+    emit_lookup_failed(c, access, &lookup);
     host_op_memory(c, 8, 0x83, 0, host_based(HOST_RSP, 0)); // add [rsp], JUMP_SIZE
     host_byte(c, JUMP_SIZE);
     host_reach(host_jump(c), t->writable + t->slow);
@@ -262,19 +266,23 @@ bool bt_emit_cold_access(BtDraft *d, const BtCold *cold)
     if (!slot)
         return false;
     unsigned shift = (unsigned)__builtin_ctz(a->size);
-    if (a->alignment || cold->x87_last.present || shift >= BT_LOOKUP_SIZES ||
-        a->size != 1u << shift) {
-        emit_cold_lookup(d, cold, slot);
-        return false;
+    bool calls = !a->alignment && !cold->x87_last.present && shift < BT_LOOKUP_SIZES &&
+                 a->size == 1u << shift;
+    Lookup lookup;
+    if (calls) {
+        host_load_constant(c, HOST_T2, slot * sizeof(BtRange));
+        bt_reach_thunk(d, host_call(c), d->t->lookup[a->write][shift]);
+    } else {
+        lookup = emit_lookup(c, a, RANGE_AT(slot, budget), 0);
     }
-    host_load_constant(c, HOST_T2, slot * sizeof(BtRange));
-    bt_reach_thunk(d, host_call(c), d->t->lookup[a->write][shift]);
     uint8_t *behind = c->at;
     uint8_t *hit = host_jump(c);
     g_assert(c->full || c->at - behind == JUMP_SIZE);
     if (!c->full)
         host_reach(hit, cold->back);
-    return true;
+    if (!calls)
+        emit_lookup_failed(c, a, &lookup);
+    return calls;
 }
 
 // Different places may come to the same slot, but never a store to one that is filled for loads.

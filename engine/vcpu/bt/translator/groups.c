@@ -301,8 +301,6 @@ void bt_groups_failed(BtCpu *cpu, BtUnit *unit)
 {
     if (++unit->group_failures != MOST_FAILURES)
         return;
-    cpu->translator->ungrouped[bt_without_hash(unit)] = unit->rip;
-    unit->spoilt = true;
-    bt_units_drop(cpu, unit);
+    bt_units_make_anew(cpu, unit, cpu->translator->ungrouped);
     cpu->stats.units[VCPU_UNIT_DROPPED_REGROUP]++;
 }

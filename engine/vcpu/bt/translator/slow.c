@@ -109,9 +109,7 @@ static void range_failed(BtCpu *cpu, uint32_t index)
     BtUnit *unit = &t->unit[index];
     if (++unit->range_failures != MOST_FAILURES)
         return;
-    t->unranged[bt_without_hash(unit)] = unit->rip;
-    unit->spoilt = true;
-    bt_units_drop(cpu, unit);
+    bt_units_make_anew(cpu, unit, t->unranged);
     cpu->stats.units[VCPU_UNIT_DROPPED_RANGES]++;
 }
 

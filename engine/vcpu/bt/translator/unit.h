@@ -265,6 +265,8 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
 // found again.
 void bt_units_cut_off(BtCpu *cpu, BtUnit *unit);
 void bt_units_drop(BtCpu *cpu, BtUnit *unit);
+// Drops it for good; what is made in its place goes without (t->ungrouped or t->unranged).
+void bt_units_make_anew(BtCpu *cpu, BtUnit *unit, uint64_t without[BT_WITHOUT]);
 
 // Index into ungrouped and unranged.
 static inline unsigned bt_without_hash(const BtUnit *unit)

@@ -372,6 +372,13 @@ void bt_units_drop(BtCpu *cpu, BtUnit *unit)
     bt_units_cut_off(cpu, unit);
 }
 
+void bt_units_make_anew(BtCpu *cpu, BtUnit *unit, uint64_t without[BT_WITHOUT])
+{
+    without[bt_without_hash(unit)] = unit->rip;
+    unit->spoilt = true;
+    bt_units_drop(cpu, unit);
+}
+
 // cause: the counter of why its units go.
 static bool check_page(BtCpu *cpu, BtUnitPage *page, VcpuUnitCounter cause)
 {
