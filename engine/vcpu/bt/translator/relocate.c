@@ -164,6 +164,7 @@ static BtUnit *go_there(BtCpu *cpu, BtUnit *unit, uint64_t linear, const Way *wa
         t->link[i].rip = moved(t->link[i].rip, way);
     }
     mend(t, unit, way);
+    unit->left = (uint32_t)(unit->linear >> 12);
     unit->rip = cpu->rip;
     unit->linear = linear;
     bt_units_synchronize();
@@ -207,6 +208,7 @@ static BtUnit *copy(BtCpu *cpu, const BtUnit *from, uint64_t linear, Way *way)
     unit->rip = cpu->rip;
     unit->linear = linear;
     unit->incoming = 0;
+    unit->left = 0;
     unit->group_failures = unit->range_failures = 0;
     unit->saved += way->code;
     unit->entry += way->code;

@@ -67,6 +67,7 @@ struct BtUnit {
     bool dropped;
     bool spoilt;        // is never found again
     bool fixed;         // is good for its own linear address only
+    uint32_t left;      // linear page that it was at before, cut off; 0: none
     uint32_t saved, entry;
     uint64_t physical_second; // page that its only instruction reaches into, 0: none
     const uint32_t *generation_second_at;

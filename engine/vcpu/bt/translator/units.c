@@ -15,7 +15,9 @@
 // Room that any unit has: its code, links, sites and call-outs.
 enum { CODE_MOST = 96 << 10, PER_UNIT = 4 * BT_UNIT_MAX + 8, DATA_MOST = 96 << 10 };
 
-// Units of the same code at different linear addresses. One that is wanted at one more goes there.
+// Units of the same code at different linear addresses. One that is wanted elsewhere goes there,
+// and stays gone: programs that end are the rule. Only where it is wanted back does the code get a
+// further unit, as two programs take turns.
 enum { MOST_PLACES = 3 };
 
 static unsigned unit_hash(uint64_t physical, uint32_t key)
@@ -207,16 +209,15 @@ static bool is_good(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
            ((!unit->dropped && generations_match(unit)) || revive(cpu, unit, host));
 }
 
-// The unit at *at is the oldest of `places` that the code has.
-static BtUnit *place(BtCpu *cpu, BtUnit **at, unsigned places, uint64_t linear,
-                     const uint8_t *host)
+// The unit at *at is the oldest that the code has. copies: it may have one more.
+static BtUnit *place(BtCpu *cpu, BtUnit **at, bool copies, uint64_t linear, const uint8_t *host)
 {
     BtUnit *unit = *at;
     if (!is_good(cpu, unit, host)) {
         *at = unit->hash_next;
         return NULL;
     }
-    bool in_place = places >= MOST_PLACES || !bt_units_have_room(cpu->translator);
+    bool in_place = !copies || !bt_units_have_room(cpu->translator);
     BtUnit *there = bt_unit_relocate(cpu, unit, linear, in_place);
     if (there != unit)
         return there;
@@ -234,6 +235,7 @@ BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint
     BtUnit **at = &t->bucket[unit_hash(physical, cpu->mode_key)];
     BtUnit **elsewhere = NULL;
     unsigned places = 0;
+    bool wanted_back = false;
     for (BtUnit *unit; (unit = *at); at = &unit->hash_next) {
         if (unit->physical != physical || unit->key != cpu->mode_key ||
             unit->limit != cpu->segment[VCPU_CS].limit)
@@ -242,6 +244,7 @@ BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint
             if (!unit->fixed) {
                 elsewhere = at;
                 places++;
+                wanted_back |= unit->left == (uint32_t)(linear >> 12);
             }
             continue;
         }
@@ -252,7 +255,8 @@ BtUnit *bt_units_find(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint
         *at = unit->hash_next; // stays in the page's list, dropped
         return NULL;
     }
-    return elsewhere ? place(cpu, elsewhere, places, linear, host) : NULL;
+    return elsewhere ? place(cpu, elsewhere, wanted_back && places < MOST_PLACES, linear, host)
+                     : NULL;
 }
 
 // ---- Leading to one another ----
