@@ -124,8 +124,11 @@ typedef struct {
     uint64_t unit_address; // of an x87 operand, while a unit checks the access
 } BtFpu;
 
-// Units run with RSP at BtCpu, which has this much in front of it: for a return address, and for
-// the frames of signals.
+// Units run with RSP in BtCpu, at the guest's R12: that and what stands behind it have short
+// addresses. In front of it are registers of the guest's that are the host's meanwhile, and in
+// front of BtCpu is this much: a return address goes over the former, the frames of signals, 128
+// bytes further down, into the latter.
+#define BT_UNIT_RSP 96
 #define BT_UNIT_STACK ((size_t)256 << 10)
 
 struct BtCpu {
@@ -137,20 +140,28 @@ struct BtCpu {
             uint64_t block_rip; // gpr[BT_REG_RIP]
         };
     };
+    // What generated code uses most: up to BT_UNIT_RSP + 127 its place takes a single byte.
+    uint32_t request_mask; // requests that can be served now; kept by the run loop
+    uint32_t request;    // BT_REQUEST_*, atomic
+    uint64_t instructions; // retired; while a block runs, all of that block's are counted already
+    BtTlb *data_tlb;     // tlb[mmu_index]; kept by bt-mmu.c and bt-segment.c
+    uint64_t chain_key;  // bt-block.h
+    uint64_t jump_salt;  // of generated code's jump table; 0: not for this chain_key, and no entry
+                         // has it
+    uint32_t unit_flags; // status flags across a check, in the form of flags_status
+    bool unit_continues; // the instruction that ran in C goes on behind itself
+    uint64_t unit_group[BT_GROUPS]; // addends of the unit's groups (translator/groups.c)
+
     uint64_t rip;        // exact between blocks; offset in CS
     const BtInsn *insn;  // the one that runs, for faults
-    BtTlb *data_tlb;     // tlb[mmu_index]; kept by bt-mmu.c and bt-segment.c
     uint64_t flat_mask;  // what addresses in a flat segment wrap to; kept by the run loop
     uint64_t rip_mask;   // what RIP wraps to: code_bits; kept by the run loop
-    uint64_t chain_key;  // bt-block.h
     uint64_t block_key;  // bt-block.h; BT_NO_BLOCK_KEY: none follows the one that runs
     BtBlock *block;      // the one that runs, or NULL between blocks
     BtBlock *link;       // the block that the run loop links the next one to, or NULL
     uint8_t link_way;
     BtBlock **jump_cache; // bt-cache.c: by linear address
     uint16_t flags_status; // CF PF AF ZF SF OF in the form of bt-flags.h
-    uint32_t request_mask; // requests that can be served now; kept by the run loop
-    uint32_t request;    // BT_REQUEST_*, atomic
     uint64_t rflags_rest; // RFLAGS without CF PF AF ZF SF OF (bt-flags.h)
     uint8_t cpl;
     uint8_t mode;        // BtMode
@@ -161,7 +172,6 @@ struct BtCpu {
     BtSegment segment[BT_SEGMENTS];
     BtTlb *tlb[BT_MMU_INDEXES]; // into mmu
     struct BtMmu *mmu;   // bt-tlb.h
-    uint64_t instructions; // retired; while a block runs, all of that block's are counted already
 
     // The rest of the architecture.
     uint64_t cr0, cr2, cr3, cr4, efer;
@@ -217,15 +227,16 @@ struct BtCpu {
     // and its thunks use.
     BtTranslator *translator;
     BtCpu *self;
+    uint8_t *unit_rsp;   // BT_UNIT_RSP in this BtCpu
     void *unit_stack;    // C's RSP while a unit runs
-    uint64_t jump_salt;  // 0: not for this chain_key, and no entry has it
+    uint64_t unit_return; // where an instruction that runs in C was called from
     uint64_t unit_target; // of an indirect call, or what PUSH read, while the stack is checked
     uint64_t unit_held;  // what T3 holds where a unit goes on
-    uint64_t unit_group[BT_GROUPS]; // addends of the unit's groups (translator/groups.c)
-    uint32_t unit_flags; // status flags across a check, in the form of flags_status
-    bool unit_continues; // the instruction that ran in C goes on behind itself
     BtJump jump[1u << BT_JUMP_BITS];
 };
+
+_Static_assert(offsetof(BtCpu, gpr[12]) == BT_UNIT_RSP, "generated code relies on it");
+_Static_assert(offsetof(BtCpu, unit_group) <= BT_UNIT_RSP + 96, "within reach of a byte");
 
 // The next instruction of the block: a tail call where the compiler makes one (bt-interp.c checks
 // nothing: a build without them would run out of stack), else a note for the run loop.

@@ -67,7 +67,8 @@ void bt_note_link(BtDraft *d, uint8_t *distance_at, uint64_t rip)
 // A field of the entry of the jump table that T1 leads to.
 static HostMemory jump_entry(size_t field)
 {
-    HostMemory entry = host_indexed(HOST_RSP, HOST_T1, (int32_t)(offsetof(BtCpu, jump) + field));
+    HostMemory entry = HOST_CPU_AT(offsetof(BtCpu, jump) + field);
+    entry.index = HOST_T1;
     entry.scale = 3;
     return entry;
 }

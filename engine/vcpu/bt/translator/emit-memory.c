@@ -238,8 +238,8 @@ enum { JUMP_SIZE = 5 };
 static void emit_lookup_thunk(BtTranslator *t, HostCode *c, const BtAccess *access)
 {
     enum { PUSHED = 8 };
-    size_t budget = offsetof(BtCpu, range) + offsetof(BtRange, budget) + PUSHED;
-    HostMemory at = host_indexed(HOST_RSP, HOST_T2, (int32_t)budget);
+    HostMemory at = HOST_CPU_AT(offsetof(BtCpu, range) + offsetof(BtRange, budget) + PUSHED);
+    at.index = HOST_T2;
     Lookup lookup = emit_lookup(c, access, at, PUSHED);
     host_byte(c, 0xc3); // ret
     emit_lookup_failed(c, access, &lookup);

@@ -7,8 +7,9 @@
 //   rax rcx rdx rbx rbp rsi rdi r8-r11   the guest's registers of the same name
 //   r15                                  the guest's RSP
 //   r12 r13 r14                          scratch within one guest instruction
-//   rsp                                  BtCpu; below it is room for return addresses and signals
-//   GS base                              BtCpu too; the guest's R12-R15 stay in BtCpu.gpr
+//   rsp                                  BT_UNIT_RSP in BtCpu; below it is room for a return
+//                                        address and for signals
+//   GS base                              BtCpu; the guest's R12-R15 stay in BtCpu.gpr
 // FS stays glibc's, so that C can be called at any time, on its own stack (thunks.c). Processors
 // forward a store to a load through RSP and the same displacement at once, as they do for spilled
 // registers, but not one through GS: fields that units use are reached by RSP (HOST_CPU), and by GS
@@ -40,7 +41,8 @@ typedef struct {
 } HostMemory;
 
 #define HOST_CPU_AT(offset)                                                                        \
-    ((HostMemory){ .base = HOST_RSP, .index = HOST_NONE, .displacement = (int32_t)(offset) })
+    ((HostMemory){ .base = HOST_RSP, .index = HOST_NONE,                                           \
+                   .displacement = (int32_t)(offset) - BT_UNIT_RSP })
 #define HOST_CPU(field) HOST_CPU_AT(offsetof(BtCpu, field))
 #define HOST_GS_AT(offset)                                                                         \
     ((HostMemory){ .gs = true, .base = HOST_NONE, .index = HOST_NONE,                              \

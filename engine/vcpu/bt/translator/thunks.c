@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The code between C and units: entering, leaving, and calling C out of the middle of a unit. Made
-// once at the beginning of the code memory. Units run with RSP at BtCpu; C runs on its own stack.
+// once at the beginning of the code memory. Units run with RSP in BtCpu; C runs on its own stack.
+// What calls a thunk has its return address where `spill` puts a register: it is taken first.
 #include "engine/vcpu/bt/translator/draft.h"
 
 // Guest registers that live in host registers.
@@ -35,7 +36,7 @@ static void call_c(HostCode *c, uintptr_t function)
 
 static void to_unit_stack(HostCode *c)
 {
-    host_load(c, 8, HOST_RSP, HOST_GS(self));
+    host_load(c, 8, HOST_RSP, HOST_GS(unit_rsp));
 }
 
 static void to_c_stack(HostCode *c)
@@ -97,20 +98,21 @@ static void emit_leave(BtTranslator *t, HostCode *c)
 // Called with the linear address in T1 and the site's number behind the call; goes on elsewhere.
 static void emit_slow(BtTranslator *t, HostCode *c)
 {
+    host_load(c, 8, HOST_T2, host_based(HOST_RSP, 0));
     spill(c);
-    host_load(c, 8, HOST_RBX, host_based(HOST_RSP, 0));
     to_c_stack(c);
     bt_residency_keep(t, c);
-    host_load(c, 4, HOST_RSI, host_based(HOST_RBX, 0));
+    host_load(c, 4, HOST_RSI, host_based(HOST_T2, 0));
     host_load(c, 8, HOST_RDI, HOST_GS(self));
     host_move(c, HOST_RDX, HOST_T1);
     call_c(c, (uintptr_t)bt_unit_slow);
     go_on_or_leave(t, c);
 }
 
-// Called with the call-out in T1; returns, or leaves. The return address stays below BtCpu.
+// Called with the call-out in T1; returns, or leaves.
 static void emit_call_out(BtTranslator *t, HostCode *c)
 {
+    host_op_memory(c, 4, 0x8f, 0, HOST_GS(unit_return)); // pop
     spill(c);
     to_c_stack(c);
     bt_residency_keep(t, c);
@@ -120,8 +122,8 @@ static void emit_call_out(BtTranslator *t, HostCode *c)
     host_alu_constant(c, 8, 7, HOST_RAX, 1); // BT_UNIT_GOES_ON
     uint8_t *elsewhere = host_jump_if(c, HOST_NE);
     to_unit_stack(c);
-    host_lea(c, 8, HOST_RSP, host_based(HOST_RSP, -8));
     reload(c);
+    host_op_memory(c, 4, 0xff, 6, HOST_GS(unit_return)); // push
     host_byte(c, 0xc3);
     host_reach(elsewhere, c->at);
     go_on_or_leave(t, c);

@@ -95,6 +95,7 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     cpu->always_miss = options.always_miss;
     cpu->translator = t;
     cpu->self = cpu;
+    cpu->unit_rsp = (uint8_t *)cpu + BT_UNIT_RSP;
     bt_thunks_emit(t);
     bt_units_forget(cpu);
     return true;
