@@ -22,7 +22,6 @@
 #include "engine/firmware/rom-loader.h"
 
 #include <string.h>
-#include <time.h>
 
 #define IOAPIC_BASE 0xfec00000u
 #define HPET_BASE 0xfed00000u
@@ -119,7 +118,7 @@ static bool build_bridges(Machine *machine, GError **error)
 // Windows can be told to.
 static int64_t start_time(void)
 {
-    return (int64_t)time(NULL);
+    return clock_wall() / G_USEC_PER_SEC;
 }
 
 // CMOS byte 10h.

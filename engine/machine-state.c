@@ -206,7 +206,7 @@ static GBytes *save_time(const Machine *machine)
 {
     uint8_t data[TIME_SIZE];
     le64_write(data, (uint64_t)clock_now(machine->clock));
-    le64_write(data + 8, (uint64_t)g_get_real_time());
+    le64_write(data + 8, (uint64_t)clock_wall());
     return g_bytes_new(data, sizeof data);
 }
 
@@ -231,7 +231,7 @@ static bool read_time(const StateForm *form, int64_t *ret_virtual, int64_t *ret_
 // Clocks that the guest reads as wall time go on as if they had run all the while.
 static void follow_host_time(Machine *machine, int64_t saved_wall)
 {
-    int64_t now = g_get_real_time();
+    int64_t now = clock_wall();
     int64_t gone = (now - saved_wall + (now >= saved_wall ? 500000 : -500000)) / 1000000;
     if (gone)
         rtc_mc146818_set_time(machine->rtc, rtc_mc146818_time(machine->rtc) + gone);

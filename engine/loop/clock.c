@@ -36,6 +36,13 @@ static int64_t host_now(void)
     return ts.tv_sec * NS_PER_SECOND + ts.tv_nsec;
 }
 
+int64_t clock_wall(void)
+{
+    const char *offset = g_getenv("LODGE_CLOCK_OFFSET");
+    int64_t seconds = offset ? g_ascii_strtoll(offset, NULL, 10) : 0;
+    return g_get_real_time() + CLAMP(seconds, -INT32_MAX, INT32_MAX) * G_USEC_PER_SEC;
+}
+
 int64_t clock_now(Clock *clock)
 {
     // base and running change only under `lock`, with every vCPU stopped; readers tolerate the

@@ -29,6 +29,10 @@ void clock_free(Clock *clock);
 // Virtual time, ns. Any thread, no lock needed.
 int64_t clock_now(Clock *clock);
 
+// The host's wall clock, microseconds since 1970: what a guest's clocks of the day start from.
+// LODGE_CLOCK_OFFSET in the environment, in seconds, moves it, for tests. Any thread.
+int64_t clock_wall(void);
+
 // Let time run or stand still. Main thread, machine lock not held.
 void clock_start(Clock *clock);
 void clock_stop(Clock *clock);
