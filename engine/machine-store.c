@@ -2,6 +2,7 @@
 // Disks that are volumes of the machine's snapshot store: disk0.path=snapshots.store. All of a
 // machine's are in one store, so that a snapshot has all of them at one moment.
 #include "engine/disposable.h"
+#include "engine/left-holds.h"
 #include "engine/machine-private.h"
 #include "engine/machine-state.h"
 #include "engine/store-state.h"
@@ -27,9 +28,12 @@ static bool open_store(Machine *machine, const char *path, GError **error)
     g_free(machine->store_path);
     machine->store_path = g_strdup(path);
     // A run that keeps nothing may have been cut off before this one.
-    return machine->store && disposable_end(machine->store, error) &&
-           (!machine->options.disposable ||
-            disposable_begin(machine->store, machine->options.node, error));
+    if (!machine->store || !disposable_end(machine->store, error))
+        return false;
+    g_autofree char *folder = g_path_get_dirname(path);
+    left_holds_end(machine->store, folder);
+    return !machine->options.disposable ||
+           disposable_begin(machine->store, machine->options.node, error);
 }
 
 // A disk or floppy that is written outside the store would keep what the run does.

@@ -6,6 +6,7 @@
 #include "engine/dbus/snapshots-object.h"
 #include "engine/detached.h"
 #include "engine/disposable.h"
+#include "engine/left-holds.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,7 +91,10 @@ static bool open_store(Service *service, GError **error)
     g_autofree char *path = g_build_filename(service->folder, VM_STORE_FILE, NULL);
     StoreOpen options = { .path = path };
     service->store = store_open(&options, error);
-    return service->store && disposable_end(service->store, error);
+    if (!service->store || !disposable_end(service->store, error))
+        return false;
+    left_holds_end(service->store, service->folder);
+    return true;
 }
 
 // Two callers at once may start two; the one that has the name serves both.

@@ -2,6 +2,7 @@
 // clone: a machine that begins as a copy of another one's snapshot. Ctrl+C leaves nothing behind.
 #include "app/cli/commands.h"
 
+#include "app/cli/copy-json.h"
 #include "app/cli/job.h"
 #include "app/client/vm-client.h"
 #include "app/client/vm-clone.h"
@@ -47,14 +48,20 @@ static int run_clone(const CliCall *call)
         cli_job_run(job.proxy, work, &job, &error);
     g_clear_object(&job.proxy);
     g_autofree char *folder = job.folder;
-    if (folder)
+    if (folder && cli_has(call, "--json")) {
+        g_autoptr(GString) json = g_string_new(NULL);
+        copy_json_append(json, job.name, folder, vm_clone_room(folder));
+        printf("%s\n", json->str);
+    } else if (folder) {
         printf("%s\n", folder);
+    }
     vm_client_strip_error(error);
     return folder ? CLI_OK : cli_fail(error);
 }
 
 static const CliOption clone_options[] = {
     { "--linked", NULL, "share what is there already; the snapshot becomes protected" },
+    { "--json", NULL, "say as JSON what was made" },
     { "--node", "NODE", "as it was then (default: as it is now)" },
 };
 

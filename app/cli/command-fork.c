@@ -2,10 +2,10 @@
 // fork: branches of a machine that is on. Ctrl+C leaves nothing behind.
 #include "app/cli/commands.h"
 
+#include "app/cli/copy-json.h"
 #include "app/cli/job.h"
 #include "app/client/vm-client.h"
 #include "app/client/vm-fork.h"
-#include "engine/base/json-text.h"
 
 #include <stdio.h>
 
@@ -23,35 +23,6 @@ static bool work(void *opaque, GCancellable *cancellable, GError **error)
     return job->branches != NULL;
 }
 
-static void append_addresses(GString *json, const Config *config)
-{
-    const char *separator = "";
-    for (unsigned i = 0; i < 4; i++) {
-        uint8_t mac[6];
-        if (g_str_equal(config_string_at(config, "network", i, "mode"), "none"))
-            continue;
-        config_mac(config, i, mac);
-        g_string_append_printf(json, "%s\"%02x:%02x:%02x:%02x:%02x:%02x\"", separator, mac[0],
-                               mac[1], mac[2], mac[3], mac[4], mac[5]);
-        separator = ", ";
-    }
-}
-
-static void append_branch(GString *json, const VmBranch *branch)
-{
-    g_autoptr(Config) config = vm_client_config(branch->folder, NULL);
-    g_string_append(json, "{\"name\": ");
-    json_append_string(json, branch->name);
-    g_string_append(json, ", \"folder\": ");
-    json_append_string(json, branch->folder);
-    g_string_append(json, ", \"uuid\": ");
-    json_append_string(json, config ? config_string(config, "machine.uuid") : "");
-    g_string_append(json, ", \"mac\": [");
-    if (config)
-        append_addresses(json, config);
-    g_string_append_printf(json, "], \"bytes\": %" G_GUINT64_FORMAT "}", branch->bytes);
-}
-
 static void print_branches(const GPtrArray *branches, bool as_json)
 {
     g_autoptr(GString) json = g_string_new("[");
@@ -59,7 +30,7 @@ static void print_branches(const GPtrArray *branches, bool as_json)
         const VmBranch *branch = branches->pdata[i];
         g_autofree char *size = g_format_size_full(branch->bytes, G_FORMAT_SIZE_IEC_UNITS);
         g_string_append(json, i ? ",\n  " : "\n  ");
-        append_branch(json, branch);
+        copy_json_append(json, branch->name, branch->folder, branch->bytes);
         if (!as_json)
             printf("%-20s %s\n", branch->name, size);
     }

@@ -7,6 +7,7 @@
 #include "app/client/engine-launcher.h"
 #include "app/client/snapshots-client.h"
 #include "app/client/vm-client.h"
+#include "engine/config/vm-holds.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -137,7 +138,8 @@ static bool pin(const Target *target, const char *node, Pinned *ret_pinned, GErr
             return false;
     }
     return !ret_pinned->protected_now ||
-           lodge_snapshots1_call_set_protected_sync(proxy, ret_pinned->id, TRUE, NULL, error);
+           (vm_hold_add(target->folder, ret_pinned->id, ret_pinned->made, error) &&
+            lodge_snapshots1_call_set_protected_sync(proxy, ret_pinned->id, TRUE, NULL, error));
 }
 
 // The service may have ended since: it is another connection.
@@ -146,11 +148,14 @@ static bool unpin(const Target *target, const Pinned *pinned, GError **error)
     if (!pinned->protected_now)
         return true;
     g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
-    return proxy &&
-           lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, FALSE, NULL, error) &&
-           (!pinned->made ||
-            (lodge_snapshots1_call_delete_sync(proxy, pinned->id, NULL, error) &&
-             lodge_snapshots1_call_purge_sync(proxy, pinned->id, NULL, error)));
+    bool done = proxy &&
+                lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, FALSE, NULL, error) &&
+                (!pinned->made ||
+                 (lodge_snapshots1_call_delete_sync(proxy, pinned->id, NULL, error) &&
+                  lodge_snapshots1_call_purge_sync(proxy, pinned->id, NULL, error)));
+    if (done)
+        vm_hold_remove(target->folder, pinned->id);
+    return done;
 }
 
 static bool choose_exported(Target *target, const char *disk, GError **error)

@@ -50,6 +50,25 @@ static const char *size_text(guint64 bytes)
 
 #define TIME_FORMAT "%Y-%m-%d %H:%M"
 
+// ---- As JSON ----
+
+static void append_node(GString *json, const SnapshotNode *node, guint64 position)
+{
+    g_string_append_printf(json, "{\"id\": %" G_GUINT64_FORMAT ", \"parent\": %" G_GUINT64_FORMAT
+                           ", \"name\": ", node->id, node->parent);
+    json_append_string(json, node->name);
+    g_string_append(json, ", \"note\": ");
+    json_append_string(json, node->note);
+    g_string_append_printf(
+        json, ", \"time\": %" G_GINT64_FORMAT ".%06d, \"own\": %" G_GUINT64_FORMAT
+        ", \"shared\": %" G_GUINT64_FORMAT ", \"here\": %s, \"protected\": %s, \"in-bin\": %s, "
+        "\"automatic\": %s, \"has-memory\": %s}",
+        node->time / G_USEC_PER_SEC, (int)(node->time % G_USEC_PER_SEC), node->own, node->shared,
+        node->id == position ? "true" : "false", node->is_protected ? "true" : "false",
+        node->in_bin ? "true" : "false", node->automatic ? "true" : "false",
+        node->has_memory ? "true" : "false");
+}
+
 // ---- take ----
 
 typedef struct {
@@ -77,11 +96,26 @@ static int run_take(const CliCall *call)
                   !cli_has(call, "--disks-only"), 0 };
     if (!cli_job_run(tree.proxy, do_take, &take, &error))
         return fail(error);
-    printf("%" G_GUINT64_FORMAT "\n", take.id);
+    if (!cli_has(call, "--json")) {
+        printf("%" G_GUINT64_FORMAT "\n", take.id);
+        return CLI_OK;
+    }
+    g_autoptr(GVariant) list = NULL;
+    if (!lodge_snapshots1_call_list_sync(tree.proxy, &list, NULL, &error))
+        return fail(error);
+    g_autoptr(GPtrArray) nodes = snapshots_nodes_from_variant(list);
+    g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, take.id);
+    const SnapshotNode *node = snapshots_find(nodes, id, &error);
+    if (!node)
+        return fail(error);
+    g_autoptr(GString) json = g_string_new(NULL);
+    append_node(json, node, take.id);
+    printf("%s\n", json->str);
     return CLI_OK;
 }
 
 static const CliOption take_options[] = {
+    { "--json", NULL, "say as JSON what was taken" },
     { "--note", "TEXT", "what the snapshot is for" },
     { "--disks-only", NULL, "of a machine that is on: without its memory" },
 };
@@ -98,23 +132,6 @@ static const CliCommand command_take = {
 };
 
 // ---- list, show ----
-
-static void append_node(GString *json, const SnapshotNode *node, guint64 position)
-{
-    g_string_append_printf(json, "{\"id\": %" G_GUINT64_FORMAT ", \"parent\": %" G_GUINT64_FORMAT
-                           ", \"name\": ", node->id, node->parent);
-    json_append_string(json, node->name);
-    g_string_append(json, ", \"note\": ");
-    json_append_string(json, node->note);
-    g_string_append_printf(
-        json, ", \"time\": %" G_GINT64_FORMAT ".%06d, \"own\": %" G_GUINT64_FORMAT
-        ", \"shared\": %" G_GUINT64_FORMAT ", \"here\": %s, \"protected\": %s, \"in-bin\": %s, "
-        "\"automatic\": %s, \"has-memory\": %s}",
-        node->time / G_USEC_PER_SEC, (int)(node->time % G_USEC_PER_SEC), node->own, node->shared,
-        node->id == position ? "true" : "false", node->is_protected ? "true" : "false",
-        node->in_bin ? "true" : "false", node->automatic ? "true" : "false",
-        node->has_memory ? "true" : "false");
-}
 
 static void print_json(const Tree *tree)
 {

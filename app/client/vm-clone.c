@@ -64,6 +64,15 @@ bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind k
            config_set(config, LINKED_TO, config_string(settings, "machine.uuid"), error);
 }
 
+guint64 vm_clone_room(const char *folder)
+{
+    g_autoptr(GFile) file = g_file_new_for_path(folder);
+    guint64 bytes = 0;
+    g_file_measure_disk_usage(file, G_FILE_MEASURE_NONE, NULL, NULL, NULL, &bytes, NULL, NULL,
+                              NULL);
+    return bytes;
+}
+
 bool vm_clone_check_unused(const Config *settings, GError **error)
 {
     const char *uuid = config_string(settings, "machine.uuid");

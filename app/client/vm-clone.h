@@ -20,6 +20,9 @@ typedef enum {
 bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind kind, Config *config,
                        GError **error);
 
+// Bytes that a machine's folder takes on the disk.
+guint64 vm_clone_room(const char *folder);
+
 // Whether nobody reads from the machine's store: it may be deleted. Error names who does.
 bool vm_clone_check_unused(const Config *settings, GError **error);
 

@@ -8,6 +8,7 @@
 #include "app/client/vm-client.h"
 #include "app/client/vm-clone.h"
 #include "app/client/vm-create.h"
+#include "engine/config/vm-holds.h"
 
 #define OFF_TRIES 300
 #define OFF_INTERVAL_US (50 * 1000)
@@ -52,15 +53,6 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
     return true;
 }
 
-static guint64 room_of(const char *folder)
-{
-    g_autoptr(GFile) file = g_file_new_for_path(folder);
-    guint64 bytes = 0;
-    g_file_measure_disk_usage(file, G_FILE_MEASURE_NONE, NULL, NULL, NULL, &bytes, NULL, NULL,
-                              NULL);
-    return bytes;
-}
-
 // The source's name with the lowest number from `number` on that makes no machine's name. Free with
 // g_free. NULL and error: there is no room for it.
 static char *free_name(const Fork *fork, unsigned *number, GError **error)
@@ -78,6 +70,7 @@ static char *free_name(const Fork *fork, unsigned *number, GError **error)
 
 static bool make_branches(Fork *fork, unsigned count, GError **error)
 {
+    vm_hold_remove(fork->source, fork->node); // from here on there may be one that stands on it
     for (unsigned number = 1; fork->branches->len < count; number++) {
         if (g_cancellable_set_error_if_cancelled(fork->cancellable, error))
             return false;
@@ -86,7 +79,7 @@ static bool make_branches(Fork *fork, unsigned count, GError **error)
         if (!folder)
             return false;
         VmBranch *branch = g_new0(VmBranch, 1);
-        branch->bytes = room_of(folder);
+        branch->bytes = vm_clone_room(folder);
         branch->name = g_steal_pointer(&name);
         branch->folder = g_steal_pointer(&folder);
         g_ptr_array_add(fork->branches, branch);
@@ -135,6 +128,7 @@ static void take_away(Fork *fork)
             g_warning("%s is left behind: %s", branch->folder, error->message);
     }
     g_autoptr(GError) error = NULL;
+    vm_hold_remove(fork->source, fork->node);
     if (fork->node &&
         (!lodge_snapshots1_call_set_protected_sync(fork->snapshots, fork->node, FALSE, NULL,
                                                    &error) ||
@@ -180,6 +174,7 @@ static bool take_snapshot(Fork *fork, unsigned count, GError **error)
                        "before they are.";
     return snapshots_take(fork->snapshots, name, note, true, fork->cancellable, &fork->node,
                           error) &&
+           vm_hold_add(fork->source, fork->node, true, error) &&
            lodge_snapshots1_call_set_protected_sync(fork->snapshots, fork->node, TRUE, NULL, error);
 }
 

@@ -2,10 +2,13 @@
 // What is done with a store for a person who is not there: runs that keep nothing, automatic
 // snapshots that go when they take up too much.
 #include "engine/auto-snapshots.h"
+#include "engine/config/vm-holds.h"
 #include "engine/disposable.h"
+#include "engine/left-holds.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MIB (1024u * 1024u)
 
@@ -103,6 +106,40 @@ static void no_such_node(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(count(f), ==, 0);
 }
 
+static bool is_protected(Fixture *f, StoreNodeId id)
+{
+    g_autoptr(StoreNode) node = store_node_get(f->store, id, NULL);
+    return node && node->is_protected;
+}
+
+static void write_hold(Fixture *f, StoreNodeId id, int pid, const char *text)
+{
+    g_autofree char *path = g_strdup_printf("%s/hold.%" G_GUINT64_FORMAT ".%d", f->folder, id, pid);
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+// Of a program that was killed nothing stays; one that is at work is left alone.
+static void holds(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    StoreNodeId wanted = take(f, "a person's", false, 1), made = take(f, "for an export", false, 2);
+    StoreNodeId ours = take(f, "for ours", false, 3);
+    write_hold(f, wanted, (int)getpid(), "1"); // an earlier process had our number
+    write_hold(f, made, G_MAXINT32, "1 made"); // no process has
+    g_assert_true(vm_hold_add(f->folder, ours, true, &error));
+    const StoreNodeId all[] = { wanted, made, ours };
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++)
+        g_assert_true(store_set_protected(f->store, all[i], true, &error));
+    left_holds_end(f->store, f->folder);
+    g_assert_false(is_protected(f, wanted));
+    g_assert_null(store_node_get(f->store, made, NULL));
+    g_assert_true(is_protected(f, ours));
+    g_assert_cmpuint(count(f), ==, 2);
+    vm_hold_remove(f->folder, ours);
+    g_autoptr(GPtrArray) left = vm_holds_left(f->folder);
+    g_assert_cmpuint(left->len, ==, 0);
+}
+
 // Each has 1 MiB that no other has.
 static void budget(Fixture *f, gconstpointer unused)
 {
@@ -129,6 +166,7 @@ int main(int argc, char **argv)
 #define ADD(path, function) g_test_add(path, Fixture, NULL, set_up, function, tear_down)
     ADD("/disposable/keeps-nothing", keeps_nothing);
     ADD("/disposable/no-such-node", no_such_node);
+    ADD("/left-holds/killed", holds);
     ADD("/auto-snapshots/budget", budget);
     return g_test_run();
 }
