@@ -380,8 +380,15 @@ bool machine_state_load(Machine *machine, const MachineStateSource *source, GErr
     g_autoptr(GBytes) bytes = source->form(source->opaque, error);
     g_autoptr(StateForm) form = bytes ? state_form_decode(bytes, error) : NULL;
     bool touched;
-    if (!form || !check_form(machine, form, error) || !load_memory(machine, source, error) ||
-        !machine_state_apply(machine, form, &touched, error))
+    if (!form || !check_form(machine, form, error))
+        return false;
+    if (!load_memory(machine, source, error)) { // half of it may be new
+        bus_lock(machine->bus);
+        guest_memory_replaced(machine->memory);
+        bus_unlock(machine->bus);
+        return false;
+    }
+    if (!machine_state_apply(machine, form, &touched, error))
         return false;
     if (source->repeats)
         machine_renew_generation(machine);
