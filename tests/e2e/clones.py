@@ -52,13 +52,18 @@ def disk_of(lodgectl, name):
 
 
 def births(tap, lodgectl):
+    made = []
     for i in range(CLONES):
-        result = lodgectl("clone", "m", f"c{i}", "--linked", "--node", "One")
+        result = lodgectl("clone", "m", f"c{i}", "--linked", "--node", "One", "--json")
+        made.append(json.loads(result.stdout) if result.returncode == 0 else {})
         room = folder_room(os.path.join(lodgectl.home, f"c{i}.lodge"))
         tap.check(result.returncode == 0 and 0 < room <= 1 << 20, f"clone {i}: {room >> 10} KiB",
                   result)
     shown = [json.loads(lodgectl("show", f"c{i}", "--json").stdout) for i in range(CLONES)]
     tap.check(len({s["machine.uuid"] for s in shown}) == CLONES, "each is a machine of its own")
+    tap.check([(m.get("name"), m.get("uuid")) for m in made] ==
+              [(f"c{i}", shown[i]["machine.uuid"]) for i in range(CLONES)], "clone --json says which",
+              made)
 
 
 def run(tap, lodgectl):
@@ -71,7 +76,10 @@ def run(tap, lodgectl):
              "--set", "network0.mode=none")
     result = lodgectl("disk", "import", "m", source)
     tap.check(result.returncode == 0, "a machine", result)
-    lodgectl("snapshot", "take", "m", "One")
+    result = lodgectl("snapshot", "take", "m", "One", "--note", "for clones", "--json")
+    node = json.loads(result.stdout) if result.returncode == 0 else {}
+    tap.check((node.get("name"), node.get("note"), node.get("here")) == ("One", "for clones", True),
+              "snapshot take --json says what was taken", result)
     births(tap, lodgectl)
     for name in running:
         lodgectl("set", name, "serial0.mode=file", f"serial0.path={lodgectl.path(name)}")
