@@ -133,6 +133,29 @@ MOVS(64)
 
 // ---- STOS ----
 
+// The value of `bits` bits as often as it fits into 64.
+static inline uint64_t repeated(uint64_t value, unsigned bits)
+{
+    for (; bits < 64; bits *= 2)
+        value |= value << bits;
+    return value;
+}
+
+// bytes: of whole elements.
+static void fill(uint8_t *to, uint64_t bytes, uint64_t pattern)
+{
+    if (pattern == repeated(pattern & 0xff, 8)) {
+        memset(to, (int)(pattern & 0xff), bytes);
+        return;
+    }
+    uint64_t chunk[8];
+    for (unsigned i = 0; i < G_N_ELEMENTS(chunk); i++)
+        chunk[i] = pattern;
+    for (; bytes >= sizeof chunk; to += sizeof chunk, bytes -= sizeof chunk)
+        memcpy(to, chunk, sizeof chunk);
+    memcpy(to, chunk, bytes);
+}
+
 #define STOS(bits)                                                                                 \
     static inline void stos_one##bits(BtCpu *cpu, const BtInsn *insn, int64_t step)                \
     {                                                                                              \
@@ -146,9 +169,8 @@ MOVS(64)
         uint64_t room =                                                                            \
             run_at(cpu, insn, VCPU_ES, cpu->gpr[VCPU_RDI] & address_mask(insn), true, &to);        \
         uint64_t n = MIN(count, room / (bits / 8));                                                \
-        uint##bits##_t value = bt_get##bits(cpu, VCPU_RAX);                                        \
-        for (uint64_t i = 0; i < n; i++)                                                           \
-            memcpy(to + i * (bits / 8), &value, sizeof value);                                     \
+        if (n)                                                                                     \
+            fill(to, n * (bits / 8), repeated(bt_get##bits(cpu, VCPU_RAX), bits));                 \
         advance(cpu, insn, VCPU_RDI, (int64_t)(n * (bits / 8)));                                   \
         return n;                                                                                  \
     }                                                                                              \
