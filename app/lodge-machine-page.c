@@ -152,9 +152,10 @@ static const char *visible_page(LodgeMachinePage *self, gboolean on, gboolean cr
     return on && !crashed ? "on" : "off";
 }
 
-static void update_snapshots(LodgeMachinePage *self, gboolean on)
+static void update_snapshots(LodgeMachinePage *self, gboolean on, gboolean off)
 {
     gboolean there = self->vm && snapshots_has_store(lodge_vm_get_folder(self->vm));
+    enable(self, "try", there && off);
     gtk_widget_set_visible(self->snapshots_button, there);
     lodge_snapshots_show(self->snapshots,
                          there && self->shows_snapshots ? lodge_vm_get_folder(self->vm) : NULL, on);
@@ -201,7 +202,7 @@ static void update(LodgeMachinePage *self)
     enable(self, "reset", running || paused || crashed);
     enable(self, "shut-down", running);
     enable(self, "power-off", on);
-    enable(self, "suspend", running || paused);
+    enable(self, "suspend", (running || paused) && !lodge_vm_is_disposable(self->vm));
     enable(self, "discard-state", suspended);
     enable(self, "keys", running);
     enable(self, "grab", running);
@@ -222,7 +223,7 @@ static void update(LodgeMachinePage *self)
                          suspended ? _("_Resume") : _("_Start"));
     gtk_revealer_set_reveal_child(self->paused, paused);
     gtk_widget_set_can_target(GTK_WIDGET(self->paused), paused);
-    update_snapshots(self, on);
+    update_snapshots(self, on, have && !on && !starting && !suspended);
     gtk_stack_set_visible_child_name(self->stack, visible_page(self, on, crashed));
     if (have) {
         g_autofree char *text = NULL;
@@ -255,7 +256,17 @@ static void on_started(GObject *source, GAsyncResult *result, gpointer user_data
 static void activate_start(GSimpleAction *action, GVariant *parameter, gpointer user_data)
 {
     LodgeMachinePage *self = user_data;
-    lodge_vm_start_async(self->vm, on_started, g_object_ref(self));
+    lodge_vm_start_async(self->vm, NULL, on_started, g_object_ref(self));
+}
+
+// Without keeping changes; the parameter is the snapshot that it begins at, 0: where it is.
+static void activate_try(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeMachinePage *self = user_data;
+    EngineStart how = { .disposable = true, .node = g_variant_get_uint64(parameter) };
+    g_action_group_change_action_state(G_ACTION_GROUP(self->actions), "snapshots",
+                                       g_variant_new_boolean(FALSE));
+    lodge_vm_start_async(self->vm, &how, on_started, g_object_ref(self));
 }
 
 static void on_acted(GObject *source, GAsyncResult *result, gpointer user_data)
@@ -323,8 +334,10 @@ static void activate_power_off(GSimpleAction *action, GVariant *parameter, gpoin
     g_autofree char *heading =
         g_strdup_printf(_("Power Off “%s”?"), lodge_vm_get_name(self->vm));
     lodge_dialog_confirm(GTK_WIDGET(self), heading,
-                         _("What the guest has not saved is lost. Shut Down asks the guest to "
-                           "finish first."),
+                         lodge_vm_is_disposable(self->vm)
+                             ? _("All that it has changed since it was started is thrown away.")
+                             : _("What the guest has not saved is lost. Shut Down asks the guest "
+                                 "to finish first."),
                          _("_Power Off"), on_power_off_confirmed, self);
 }
 
@@ -471,6 +484,7 @@ static void change_snapshots(GSimpleAction *action, GVariant *value, gpointer us
 static const GActionEntry action_entries[] = {
     { .name = "snapshots", .state = "false", .change_state = change_snapshots },
     { .name = "start", .activate = activate_start },
+    { .name = "try", .activate = activate_try, .parameter_type = "t" },
     { .name = "pause", .activate = activate_pause },
     { .name = "reset", .activate = activate_reset },
     { .name = "shut-down", .activate = activate_shut_down },

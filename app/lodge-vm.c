@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "app/lodge-vm.h"
 
-#include "app/client/engine-launcher.h"
-
 #include <fcntl.h>
 #include <gio/gunixfdlist.h>
 #include <glib/gi18n.h>
@@ -61,6 +59,11 @@ gboolean lodge_vm_is_on(LodgeVm *self)
     return self->proxy != NULL;
 }
 
+gboolean lodge_vm_is_disposable(LodgeVm *self)
+{
+    return self->proxy && lodge_vm1_get_disposable(self->proxy);
+}
+
 const Config *lodge_vm_get_config(LodgeVm *self)
 {
     return self->config;
@@ -84,9 +87,11 @@ static char *state_text(LodgeVm *self)
                                100 * lodge_vm1_get_suspend_progress(self->proxy));
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         if (strcmp(texts[i].state, state) == 0)
-            return g_strdup(_(texts[i].text));
+            state = _(texts[i].text);
     }
-    return g_strdup(state);
+    // Translators: what the machine does, like "Running".
+    return lodge_vm_is_disposable(self) ? g_strdup_printf(_("%s, changes are not kept"), state)
+                                        : g_strdup(state);
 }
 
 static char *summary(LodgeVm *self)
@@ -244,7 +249,8 @@ static void on_started(GObject *source, GAsyncResult *result, gpointer user_data
     }
 }
 
-void lodge_vm_start_async(LodgeVm *self, GAsyncReadyCallback done, gpointer user_data)
+void lodge_vm_start_async(LodgeVm *self, const EngineStart *how, GAsyncReadyCallback done,
+                          gpointer user_data)
 {
     GTask *task = g_task_new(self, self->cancellable, done, user_data);
     if (self->config_problem) {
@@ -255,7 +261,7 @@ void lodge_vm_start_async(LodgeVm *self, GAsyncReadyCallback done, gpointer user
     }
     self->starting = TRUE;
     notify_state(self);
-    engine_start_async(self->folder, NULL, self->cancellable, on_started, task);
+    engine_start_async(self->folder, how, self->cancellable, on_started, task);
 }
 
 gboolean lodge_vm_start_finish(LodgeVm *self, GAsyncResult *result, GError **error)

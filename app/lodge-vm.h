@@ -3,6 +3,7 @@
 // engine on the bus. Follows the engine's coming and going by itself.
 #pragma once
 
+#include "app/client/engine-launcher.h"
 #include "app/client/vm-client.h"
 #include "app/console/lodge-session.h"
 
@@ -24,11 +25,13 @@ const char *lodge_vm_get_name(LodgeVm *self);
 const char *lodge_vm_get_state(LodgeVm *self);
 const char *lodge_vm_get_reason(LodgeVm *self);
 gboolean lodge_vm_is_on(LodgeVm *self); // an engine runs it
+gboolean lodge_vm_is_disposable(LodgeVm *self); // and what it changes is thrown away then
 // NULL while machine.conf cannot be read; then lodge_vm_get_reason says why.
 const Config *lodge_vm_get_config(LodgeVm *self);
 
-// Turns the machine on.
-void lodge_vm_start_async(LodgeVm *self, GAsyncReadyCallback done, gpointer user_data);
+// Turns the machine on. how: NULL: as always.
+void lodge_vm_start_async(LodgeVm *self, const EngineStart *how, GAsyncReadyCallback done,
+                          gpointer user_data);
 gboolean lodge_vm_start_finish(LodgeVm *self, GAsyncResult *result, GError **error);
 
 typedef enum {

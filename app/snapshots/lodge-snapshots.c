@@ -54,6 +54,7 @@ static void update_actions(LodgeSnapshots *self)
     gboolean is_protected = row && lodge_snapshot_row_get_protected(row);
     enable(self, "take", there);
     enable(self, "go-to", row != NULL);
+    enable(self, "try", row && !in_bin && !self->on);
     enable(self, "delete", row && !in_bin && !is_protected);
     enable(self, "undelete", in_bin);
     enable(self, "rename", row != NULL);
@@ -455,6 +456,15 @@ static void activate_go_to(GSimpleAction *action, GVariant *parameter, gpointer 
     lodge_dialog_confirm(GTK_WIDGET(self), heading, body, _("_Go"), on_go_to_confirmed, self);
 }
 
+// The machine's page does it, and shows the console then.
+static void activate_try(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeSnapshotRow *row = selected(user_data);
+    if (row)
+        gtk_widget_activate_action(GTK_WIDGET(user_data), "machine.try", "t",
+                                   lodge_snapshot_row_get_id(row));
+}
+
 static void on_deleted(LodgeSnapshots *self, GVariant *results, guint64 id)
 {
     toast_undo(self, _("Snapshot deleted"), undelete, id);
@@ -553,6 +563,7 @@ static void change_bin(GSimpleAction *action, GVariant *value, gpointer user_dat
 static const GActionEntry action_entries[] = {
     { .name = "take", .activate = activate_take },
     { .name = "go-to", .activate = activate_go_to },
+    { .name = "try", .activate = activate_try },
     { .name = "delete", .activate = activate_delete },
     { .name = "undelete", .activate = activate_undelete },
     { .name = "rename", .activate = activate_rename },

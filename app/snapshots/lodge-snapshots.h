@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 G_DECLARE_FINAL_TYPE(LodgeSnapshots, lodge_snapshots, LODGE, SNAPSHOTS, GtkWidget)
 
 // folder: whose snapshots are shown; NULL: none, and the store is left to others. on: the machine
-// runs, so that it cannot go to another snapshot.
+// runs: going to another snapshot asks first.
 void lodge_snapshots_show(LodgeSnapshots *self, const char *folder, gboolean on);
 
 G_END_DECLS

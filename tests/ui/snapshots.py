@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine's snapshots on their screen: take, go to, delete with undo, rename, protect, the bin, by
-accessibility and by keyboard; what the screen says is compared with what lodgectl says.
+"""A machine's snapshots on their screen: take, go to, delete with undo, rename, protect, the bin, runs
+that are not kept, by accessibility and by keyboard; what the screen says is compared with what
+lodgectl says.
 snapshots.py BIN-FOLDER DEMO-ISO PICTURES-FOLDER"""
 import json
 import os
@@ -100,6 +101,24 @@ def run(tap, lodge, lodgectl, iso):
     tap.check(lodge.click("Go") and lodge.shows("m, Running"), "and the machine goes on",
               lodge.describe())
     lodgectl("stop", "m", "--force")
+    tap.check(lodge.shows("m, Powered off"), "it is off", lodge.describe())
+
+    before = nodes()
+    tap.check(select("Fresh") and lodge.choose("More", "Start From It Without Keeping Changes") and
+              lodge.shows("m, Running, changes are not kept"), "a run from a node that is not kept",
+              lodge.describe())
+    tap.check(lodge.choose("Power", "Power Off…") and lodge.shows("is thrown away"),
+              "powering off says what becomes of it", lodge.describe())
+    lodge.picture("snapshots-disposable")
+    tap.check(lodge.click("Power Off") and lodge.shows("m, Powered off"), "and it is off",
+              lodge.describe())
+    tap.check(nodes() == before, "the tree is what it was", (before, nodes()))
+    tap.check(lodge.choose("Machine Menu", "Start Without Keeping Changes") and
+              lodge.shows("m, Running, changes are not kept"), "a run from where the machine is",
+              lodge.describe())
+    lodgectl("stop", "m", "--force")
+    tap.check(lodge.shows("m, Powered off") and nodes() == before, "and nothing is kept",
+              nodes())
 
 
 workstation.main(run)
