@@ -59,15 +59,25 @@ static void on_library_changed(GListModel *model, guint position, guint removed,
         lodge_machine_page_set_vm(self->page, NULL);
 }
 
-static void on_created(LodgeWizard *wizard, const char *folder, gboolean start, LodgeWindow *self)
+// A machine that has just been made. False: somebody removed it again.
+static gboolean show_folder(LodgeWindow *self, const char *folder)
 {
     lodge_library_refresh(self->library);
     LodgeVm *vm = lodge_library_find(self->library, folder);
-    if (!vm)
-        return; // somebody removed it again
-    lodge_window_show_machine(self, vm);
-    if (start)
+    if (vm)
+        lodge_window_show_machine(self, vm);
+    return vm != NULL;
+}
+
+static void on_created(LodgeWizard *wizard, const char *folder, gboolean start, LodgeWindow *self)
+{
+    if (show_folder(self, folder) && start)
         gtk_widget_activate_action(GTK_WIDGET(self->page), "machine.start", NULL);
+}
+
+static void activate_show_machine(GtkWidget *widget, const char *action, GVariant *parameter)
+{
+    show_folder(LODGE_WINDOW(widget), g_variant_get_string(parameter, NULL));
 }
 
 static void activate_new_machine(GtkWidget *widget, const char *action, GVariant *parameter)
@@ -182,6 +192,7 @@ static void lodge_window_class_init(LodgeWindowClass *klass)
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, menu_button);
     gtk_widget_class_bind_template_child(widget_class, LodgeWindow, library_header);
     gtk_widget_class_install_action(widget_class, "win.new-machine", NULL, activate_new_machine);
+    gtk_widget_class_install_action(widget_class, "win.show-machine", "s", activate_show_machine);
     gtk_widget_class_install_action(widget_class, "win.menu", NULL, activate_menu);
     gtk_widget_class_install_action(widget_class, "win.back", NULL, activate_back);
     gtk_widget_class_install_action(widget_class, "win.fullscreen", NULL, activate_fullscreen);

@@ -7,6 +7,7 @@
 #include "app/client/snapshots-client.h"
 #include "app/client/vm-client.h"
 #include "app/lodge-dialogs.h"
+#include "app/snapshots/lodge-clone-dialog.h"
 #include "app/snapshots/lodge-snapshot-dialog.h"
 #include "app/snapshots/lodge-snapshot-row.h"
 
@@ -55,6 +56,7 @@ static void update_actions(LodgeSnapshots *self)
     enable(self, "take", there);
     enable(self, "go-to", row != NULL);
     enable(self, "try", row && !in_bin && !self->on);
+    enable(self, "clone", row && !in_bin && !self->on);
     enable(self, "delete", row && !in_bin && !is_protected);
     enable(self, "undelete", in_bin);
     enable(self, "rename", row != NULL);
@@ -465,6 +467,24 @@ static void activate_try(GSimpleAction *action, GVariant *parameter, gpointer us
                                    lodge_snapshot_row_get_id(row));
 }
 
+static void on_cloned(LodgeCloneDialog *dialog, const char *folder, LodgeSnapshots *self)
+{
+    gtk_widget_activate_action(GTK_WIDGET(self), "win.show-machine", "s", folder);
+}
+
+static void activate_clone(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeSnapshots *self = user_data;
+    LodgeSnapshotRow *row = selected(self);
+    if (!row || !self->proxy)
+        return;
+    GtkWidget *dialog = lodge_clone_dialog_new(
+        GTK_WINDOW(gtk_widget_get_root(GTK_WIDGET(self))), self->folder, self->proxy,
+        lodge_snapshot_row_get_id(row), lodge_snapshot_row_get_name(row));
+    g_signal_connect_object(dialog, "cloned", G_CALLBACK(on_cloned), self, 0);
+    gtk_window_present(GTK_WINDOW(dialog));
+}
+
 static void on_deleted(LodgeSnapshots *self, GVariant *results, guint64 id)
 {
     toast_undo(self, _("Snapshot deleted"), undelete, id);
@@ -564,6 +584,7 @@ static const GActionEntry action_entries[] = {
     { .name = "take", .activate = activate_take },
     { .name = "go-to", .activate = activate_go_to },
     { .name = "try", .activate = activate_try },
+    { .name = "clone", .activate = activate_clone },
     { .name = "delete", .activate = activate_delete },
     { .name = "undelete", .activate = activate_undelete },
     { .name = "rename", .activate = activate_rename },

@@ -90,6 +90,19 @@ def run(tap, lodge, lodgectl, iso):
               becomes(lambda n: "Fresh" in n and n["Fresh"]["note"].startswith("right")),
               "rename", lodge.describe())
 
+    for name, linked in (("whole", False), ("small", True)):
+        tap.check(select("Fresh") and lodge.choose("More", "Clone…") and
+                  lodge.wait_for("Name", "text") is not None and lodge.enter("Name", name) and
+                  (not linked or lodge.click("Linked")), f"ask for a clone, {name}", lodge.describe())
+        lodge.picture("snapshots-clone")
+        tap.check(lodge.click("Clone") and lodge.shows(f"{name}, Powered off") and
+                  json.loads(lodgectl("show", name, "--json").stdout)["machine.name"] == name,
+                  "it is there", lodge.describe())
+        lodge.click_on(lodge.find("m, Powered off"))
+        tap.check(lodge.shows("Fresh, level"), "back to m", lodge.describe())
+    tap.check(harness.wait_until(lambda: nodes()["Fresh"]["protected"], 20),
+              "the linked one's snapshot is protected")
+
     lodgectl("start", "m")
     tap.check(lodge.shows("m, Running"), "a machine that is on", lodge.describe())
     tap.check(take("While running") and nodes()["While running"]["has-memory"] and
