@@ -6,6 +6,7 @@
 #include "engine/base/json-text.h"
 #include "app/cli/job.h"
 #include "app/client/vm-client.h"
+#include "app/client/vm-clone.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -433,9 +434,29 @@ static gboolean unprotect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *canc
     return lodge_snapshots1_call_set_protected_sync(proxy, id, FALSE, cancellable, error);
 }
 
+// Clones that read from one of them keep it from that.
+static bool may_unprotect(const CliCall *call, GError **error)
+{
+    g_auto(Tree) tree = { 0 };
+    g_autofree char *folder = vm_folder_find(cli_argument(call, 0), error);
+    g_autoptr(Config) settings = folder ? vm_client_config(folder, error) : NULL;
+    if (!settings || !tree_open(cli_argument(call, 0), &tree, error))
+        return false;
+    for (guint i = 1; i < call->arguments->len; i++) {
+        const SnapshotNode *node = snapshots_find(tree.nodes, cli_argument(call, i), error);
+        if (!node || !vm_clone_check_node_unused(settings, node->id, error))
+            return false;
+    }
+    return true;
+}
+
 static int run_protect(const CliCall *call)
 {
-    return call_nodes(call, cli_has(call, "--off") ? unprotect : protect);
+    GError *error = NULL;
+    bool off = cli_has(call, "--off");
+    if (off && !may_unprotect(call, &error))
+        return fail(error);
+    return call_nodes(call, off ? unprotect : protect);
 }
 
 static const CliOption protect_options[] = {

@@ -7,6 +7,7 @@
 #include "app/client/vm-create.h"
 
 #define LINKED_TO "machine.linked-to"
+#define LINKED_NODE "machine.linked-node"
 
 typedef struct {
     const char *source;
@@ -20,7 +21,8 @@ typedef struct {
 static bool is_identity(const char *name)
 {
     return g_str_equal(name, "machine.name") || g_str_equal(name, "machine.uuid") ||
-           g_str_equal(name, LINKED_TO) || g_str_has_suffix(name, ".mac");
+           g_str_equal(name, LINKED_TO) || g_str_equal(name, LINKED_NODE) ||
+           g_str_has_suffix(name, ".mac");
 }
 
 // Files that stay where they are are named absolutely; an image in the source's folder that is not
@@ -73,7 +75,15 @@ guint64 vm_clone_room(const char *folder)
     return bytes;
 }
 
-bool vm_clone_check_unused(const Config *settings, GError **error)
+bool vm_clone_set_node(Config *config, guint64 node, GError **error)
+{
+    g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, node);
+    return config_set(config, LINKED_NODE, number, error);
+}
+
+// The name of a machine that reads from the store, NULL: none does. node: from that snapshot, or
+// nobody knows from which; 0: from any. Free with g_free.
+static char *reader_of(const Config *settings, guint64 node)
 {
     const char *uuid = config_string(settings, "machine.uuid");
     g_auto(GStrv) names = vm_folder_list();
@@ -82,12 +92,31 @@ bool vm_clone_check_unused(const Config *settings, GError **error)
         g_autoptr(Config) other = folder ? vm_client_config(folder, NULL) : NULL;
         if (!other || !g_str_equal(config_string(other, LINKED_TO), uuid))
             continue;
+        guint64 at = (guint64)config_integer(other, LINKED_NODE);
+        if (!node || !at || at == node)
+            return g_strdup(*name);
+    }
+    return NULL;
+}
+
+bool vm_clone_check_unused(const Config *settings, GError **error)
+{
+    g_autofree char *reader = reader_of(settings, 0);
+    if (reader)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
                     "the machine %s reads what it shares from %s; delete it first, or make a whole "
-                    "copy of it (lodgectl clone)", *name, config_string(settings, "machine.name"));
-        return false;
-    }
-    return true;
+                    "copy of it (lodgectl clone)", reader, config_string(settings, "machine.name"));
+    return !reader;
+}
+
+bool vm_clone_check_node_unused(const Config *settings, guint64 node, GError **error)
+{
+    g_autofree char *reader = reader_of(settings, node);
+    if (reader)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
+                    "the machine %s reads what it shares from this snapshot, which so has to stay; "
+                    "delete %s first, or make a whole copy of it (lodgectl clone)", reader, reader);
+    return !reader;
 }
 
 // Another connection: the clone's own call is under way.
@@ -95,6 +124,24 @@ static void cancelled(GCancellable *cancellable, gpointer data)
 {
     LodgeSnapshots1 *proxy = data;
     lodge_snapshots1_call_cancel(proxy, NULL, NULL, NULL);
+}
+
+// Of current a node was taken, where the source stands now.
+static bool note_node(const Clone *clone, LodgeSnapshots1 *proxy, Config *config, GError **error)
+{
+    guint64 node = clone->node;
+    if (!node) {
+        g_autoptr(GVariant) reply = g_dbus_proxy_call_sync(
+            G_DBUS_PROXY(proxy), "org.freedesktop.DBus.Properties.Get",
+            g_variant_new("(ss)", "org.lodge.Snapshots1", "Position"), G_DBUS_CALL_FLAGS_NONE, -1,
+            NULL, error);
+        if (!reply)
+            return false;
+        g_autoptr(GVariant) value = NULL;
+        g_variant_get(reply, "(v)", &value);
+        node = g_variant_get_uint64(value);
+    }
+    return vm_clone_set_node(config, node, error);
 }
 
 static bool fill(Config *config, const char *folder, void *data, GError **error)
@@ -113,7 +160,7 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
                                                  error);
     if (id)
         g_cancellable_disconnect(clone->cancellable, id);
-    return done;
+    return done && (!clone->linked || note_node(clone, proxy, config, error));
 }
 
 char *vm_clone(const char *source, guint64 node, const char *name, bool linked,

@@ -16,15 +16,21 @@ typedef enum {
 
 // The source's settings for a copy of it, in `config`, which has its identity already. Names of
 // files outside of a snapshot store become absolute; a branch forwards no ports, and where a serial
-// port writes a file it is one in its own folder. False and error: a disk cannot be copied.
+// port writes a file it is one in its own folder. False and error: a disk cannot be copied. Which
+// snapshot it stands on is vm_clone_set_node's.
 bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind kind, Config *config,
                        GError **error);
 
 // Bytes that a machine's folder takes on the disk.
 guint64 vm_clone_room(const char *folder);
 
+// Notes in a linked copy's settings which of the source's snapshots it stands on.
+bool vm_clone_set_node(Config *config, guint64 node, GError **error);
+
 // Whether nobody reads from the machine's store: it may be deleted. Error names who does.
 bool vm_clone_check_unused(const Config *settings, GError **error);
+// Whether nobody reads from that snapshot in it: its protection may be taken away.
+bool vm_clone_check_node_unused(const Config *settings, guint64 node, GError **error);
 
 // source: the machine's folder. node: the snapshot's identifier; 0: the machine as it is now.
 // linked: the new machine's disks read through to the source's snapshot, which becomes protected;

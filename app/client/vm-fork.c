@@ -47,7 +47,7 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
 {
     const Fork *fork = data;
     if (!vm_clone_settings(fork->source, fork->settings, VM_CLONE_BRANCH, config, error) ||
-        !make_store(fork, folder, error))
+        !vm_clone_set_node(config, fork->node, error) || !make_store(fork, folder, error))
         return false;
     vm_folder_note_state(folder, true);
     return true;

@@ -6,6 +6,7 @@
 
 #include "app/client/snapshots-client.h"
 #include "app/client/vm-client.h"
+#include "app/client/vm-clone.h"
 #include "app/lodge-dialogs.h"
 #include "app/snapshots/lodge-clone-dialog.h"
 #include "app/snapshots/lodge-snapshot-dialog.h"
@@ -540,10 +541,21 @@ static void activate_rename(GSimpleAction *action, GVariant *parameter, gpointer
     lodge_snapshot_dialog_ask(GTK_WIDGET(self), &question);
 }
 
+// Whether no clone reads from it; says so else.
+static gboolean may_unprotect(LodgeSnapshots *self, guint64 id)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Config) settings = vm_client_config(self->folder, &error);
+    if (settings && vm_clone_check_node_unused(settings, id, &error))
+        return TRUE;
+    fail(self, _("The Snapshot Stays Protected"), error);
+    return FALSE;
+}
+
 static void set_protected(LodgeSnapshots *self, gboolean is_protected)
 {
     LodgeSnapshotRow *row = selected(self);
-    if (row)
+    if (row && (is_protected || may_unprotect(self, lodge_snapshot_row_get_id(row))))
         call(self, _("The Snapshot Was Not Changed"), "SetProtected",
              g_variant_new("(tb)", lodge_snapshot_row_get_id(row), is_protected), NULL, 0);
 }

@@ -31,6 +31,8 @@ const ConfigKey config_keys[] = {
       "The machine's identity, also in the guest's SMBIOS." },
     { "machine", 1, "linked-to", CONFIG_UUID, "", NULL, 0, 0, NULL,
       "Of a linked clone or a branch: the machine whose snapshot store its own reads from." },
+    { "machine", 1, "linked-node", CONFIG_INTEGER, "0", NULL, 0, INT64_MAX, NULL,
+      "And the snapshot there that it begins as; 0: it is not known which." },
     { "machine", 1, "board", CONFIG_CHOICE, "classic-1", NULL, 0, 0, boards,
       "The board: classic-1 is i440FX, PIIX3 and PIIX4 with a legacy BIOS." },
     { "machine", 1, "os", CONFIG_STRING, "", NULL, 0, 64, NULL,

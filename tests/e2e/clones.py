@@ -61,6 +61,9 @@ def births(tap, lodgectl):
                   result)
     shown = [json.loads(lodgectl("show", f"c{i}", "--json").stdout) for i in range(CLONES)]
     tap.check(len({s["machine.uuid"] for s in shown}) == CLONES, "each is a machine of its own")
+    result = lodgectl("snapshot", "protect", "m", "One", "--off")
+    tap.check(result.returncode == 1 and "reads what it shares from this snapshot" in result.stderr,
+              "the snapshot that they stand on stays protected", result)
     tap.check([(m.get("name"), m.get("uuid")) for m in made] ==
               [(f"c{i}", shown[i]["machine.uuid"]) for i in range(CLONES)], "clone --json says which",
               made)
@@ -81,6 +84,10 @@ def run(tap, lodgectl):
     tap.check((node.get("name"), node.get("note"), node.get("here")) == ("One", "for clones", True),
               "snapshot take --json says what was taken", result)
     births(tap, lodgectl)
+    lodgectl("snapshot", "take", "m", "Two")
+    result = lodgectl("clone", "m", "now", "--linked")
+    result = lodgectl("snapshot", "protect", "m", "Two", "--off")
+    tap.check(result.returncode == 0, "a snapshot that none stands on does not have to", result)
     for name in running:
         lodgectl("set", name, "serial0.mode=file", f"serial0.path={lodgectl.path(name)}")
         result = lodgectl("start", name, timeout=240)
