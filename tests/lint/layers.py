@@ -38,6 +38,7 @@ LAYERS = [
                      "engine/char-stream.h", "engine/guest-trace.h", "engine/key-feeder.h",
                      "engine/run-stats.h",
                      "data/dbus", "snapshots", "usb"]),
+    ("snapshots/filesystems", [BASE]),
     ("snapshots/store", [BASE, LOOP, "snapshots"]),
     ("snapshots/formats", [BASE, LOOP, "snapshots"]),
     ("snapshots", [BASE, LOOP]),

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Disks with an ext4 whose tables the input edits, compared with the same disk unedited: behind an
+// MBR, which it edits too. The template is written here by hand: a root with a folder, files, an
+// inline folder, a tree of extents and a list of blocks.
+#include "snapshots/filesystems/tree-compare.h"
+
+#include "engine/base/bytes.h"
+
+#define BLOCK     1024u
+#define START     1024u // of the partition
+#define BLOCKS    64u
+#define DISK      (START + BLOCKS * BLOCK)
+#define INODES    16u
+#define TABLE     4u  // block of the first inode
+#define EDITS_MAX 6u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int read_disk(void *opaque, uint64_t offset, void *buffer, size_t size)
+{
+    memcpy(buffer, (const uint8_t *)opaque + offset, size);
+    return 0;
+}
+
+static uint8_t *block_at(uint8_t *disk, unsigned block)
+{
+    return disk + START + block * BLOCK;
+}
+
+static uint8_t *put_inode(uint8_t *disk, unsigned number, uint16_t mode, uint32_t flags,
+                          uint32_t size)
+{
+    uint8_t *inode = block_at(disk, TABLE) + (number - 1) * 256;
+    le16_write(inode, mode);
+    le32_write(inode + 4, size);
+    le32_write(inode + 0x20, flags);
+    le32_write(inode + 0x64, number * 77);
+    le16_write(inode + 0x80, 32);
+    return inode;
+}
+
+static uint8_t *put_name(uint8_t *at, uint32_t inode, const char *name, uint16_t length)
+{
+    le32_write(at, inode);
+    le16_write(at + 4, length);
+    at[6] = (uint8_t)strlen(name);
+    memcpy(at + 8, name, strlen(name));
+    return at + length;
+}
+
+static void put_extent(uint8_t *map, uint16_t depth, uint16_t length, uint32_t block)
+{
+    le16_write(map, 0xf30a);
+    le16_write(map + 2, 1);
+    le16_write(map + 4, 4);
+    le16_write(map + 6, depth);
+    le16_write(map + 16, depth ? 0 : length);
+    le32_write(map + (depth ? 16 : 20), block);
+}
+
+static void make_super(uint8_t *disk)
+{
+    uint8_t *super = block_at(disk, 1);
+    le32_write(super, INODES);
+    le32_write(super + 4, BLOCKS);
+    le32_write(super + 0x14, 1);
+    le32_write(super + 0x20, 8192);
+    le32_write(super + 0x28, INODES);
+    le16_write(super + 0x38, 0xef53);
+    le32_write(super + 0x4c, 1);
+    le16_write(super + 0x58, 256);
+    le32_write(super + 0x60, 0x8042); // types in entries, extents, data in inodes
+    le32_write(block_at(disk, 2) + 8, TABLE);
+}
+
+static void make_disk(uint8_t *disk)
+{
+    disk[510] = 0x55;
+    disk[511] = 0xaa;
+    disk[450] = 0x83;
+    le32_write(disk + 454, START / 512);
+    le32_write(disk + 458, BLOCKS * BLOCK / 512);
+    make_super(disk);
+    put_extent(put_inode(disk, 2, 0x41ed, 0x80000, BLOCK) + 0x28, 0, 1, 20);
+    uint8_t *name = put_name(block_at(disk, 20), 2, ".", 12);
+    name = put_name(name, 2, "..", 12);
+    name = put_name(name, 11, "folder", 16);
+    name = put_name(name, 12, "file", 12);
+    name = put_name(name, 13, "inline", 16);
+    put_name(name, 14, "listed", BLOCK - 68);
+    put_extent(put_inode(disk, 11, 0x41ed, 0x80000, 2 * BLOCK) + 0x28, 1, 0, 21);
+    put_extent(block_at(disk, 21), 0, 2, 22);
+    put_name(block_at(disk, 22), 12, "again", BLOCK);
+    put_name(block_at(disk, 23), 15, "other", BLOCK);
+    put_inode(disk, 12, 0x81a4, 0x80000, 5);
+    put_inode(disk, 15, 0x81a4, 0, 5);
+    uint8_t *inline_map = put_inode(disk, 13, 0x41ed, 0x10000000, 60) + 0x28;
+    le32_write(inline_map, 2);
+    put_name(inline_map + 4, 12, "in it", 56);
+    uint8_t *attributes = block_at(disk, TABLE) + 12 * 256 + 128 + 32;
+    le32_write(attributes, 0xea020000);
+    memcpy(attributes + 4, "\4\7\40\0\0\0\0\0\20\0\0\0\0\0\0\0data", 20);
+    put_name(attributes + 4 + 32, 15, "more", 16);
+    uint8_t *list = put_inode(disk, 14, 0x41ed, 0, 14 * BLOCK) + 0x28;
+    le32_write(list, 24);
+    le32_write(list + 48, 25);
+    le32_write(block_at(disk, 25), 26);
+    put_name(block_at(disk, 24), 12, "direct", BLOCK);
+    put_name(block_at(disk, 26), 15, "below", BLOCK);
+}
+
+// Input: 12 bytes an edit: area, offset (2), width, value (8).
+static void edit(uint8_t *disk, const uint8_t *data, size_t size)
+{
+    static const struct {
+        uint32_t offset, length;
+    } areas[] = { { 446, 64 },
+                  { START + BLOCK, 0x160 },
+                  { START + 2 * BLOCK, 64 },
+                  { START + TABLE * BLOCK, INODES * 256 },
+                  { START + 20 * BLOCK, 96 },
+                  { START + 21 * BLOCK, 64 },
+                  { START + 22 * BLOCK, 32 },
+                  { START + 25 * BLOCK, 64 } };
+    for (size_t i = 0; i < size && i < EDITS_MAX * 12; i += 12) {
+        uint8_t one[12] = { 0 };
+        memcpy(one, data + i, MIN(sizeof one, size - i));
+        size_t area = one[0] % G_N_ELEMENTS(areas), width = (size_t)1 << (one[3] & 3);
+        size_t offset = areas[area].offset + le16_read(one + 1) % areas[area].length;
+        memcpy(disk + offset, one + 4, width);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t sound[DISK], edited[DISK];
+    if (sound[510] == 0) {
+        make_disk(sound);
+        g_autoptr(DiskReader) all = disk_reader_new(read_disk, sound, DISK);
+        g_autoptr(DiskChanges) none = disk_compare(all, all, NULL, NULL);
+        const PartitionChanges *partition = none->partitions->pdata[0];
+        for (guint i = 0; i < partition->problems->len; i++)
+            g_error("the template: %s", (const char *)partition->problems->pdata[i]);
+    }
+    memcpy(edited, sound, DISK);
+    edit(edited, data, size);
+    g_autoptr(DiskReader) before = disk_reader_new(read_disk, sound, DISK);
+    g_autoptr(DiskReader) after = disk_reader_new(read_disk, edited, DISK);
+    disk_changes_free(disk_compare(before, after, NULL, NULL));
+    disk_changes_free(disk_compare(after, before, NULL, NULL));
+    return 0;
+}
