@@ -11,6 +11,7 @@
 #include "app/snapshots/lodge-clone-dialog.h"
 #include "app/snapshots/lodge-snapshot-dialog.h"
 #include "app/snapshots/lodge-snapshot-row.h"
+#include "app/snapshots/snapshot-forecast.h"
 
 #include <glib/gi18n.h>
 
@@ -24,6 +25,7 @@ struct _LodgeSnapshots {
     GCancellable *cancellable; // of everything for this folder; NULL: nobody was asked yet
     GPtrArray *nodes;          // of SnapshotNode
     GHashTable *pictures;      // guint64 of a node -> GdkTexture
+    SnapshotForecast forecast; // as of the list
     gboolean bin;              // deleted ones are listed
     GSimpleActionGroup *actions;
 
@@ -31,7 +33,7 @@ struct _LodgeSnapshots {
     GtkStack *stack;
     GtkListBox *list;
     AdwStatusPage *status;
-    GtkLabel *usage;
+    GtkLabel *usage, *costs;
 };
 
 G_DEFINE_FINAL_TYPE(LodgeSnapshots, lodge_snapshots, GTK_TYPE_WIDGET)
@@ -83,6 +85,64 @@ static void fail(LodgeSnapshots *self, const char *heading, GError *error)
 }
 
 // ---- The list ----
+
+static const SnapshotNode *selected_node(LodgeSnapshots *self)
+{
+    LodgeSnapshotRow *row = selected(self);
+    for (guint i = 0; row && self->nodes && i < self->nodes->len; i++) {
+        const SnapshotNode *node = self->nodes->pdata[i];
+        if (node->id == lodge_snapshot_row_get_id(row))
+            return node;
+    }
+    return NULL;
+}
+
+static void show_costs(LodgeSnapshots *self)
+{
+    const SnapshotNode *node = self->proxy ? selected_node(self) : NULL;
+    gtk_widget_set_visible(GTK_WIDGET(self->costs), node != NULL);
+    if (!node)
+        return;
+    g_autofree char *text =
+        snapshot_forecast_text(&self->forecast, node,
+                               node->id == lodge_snapshots1_get_position(self->proxy),
+                               lodge_snapshots1_get_has_changes(self->proxy) ||
+                                   self->forecast.discards > 0);
+    gtk_label_set_label(self->costs, text);
+}
+
+static void on_take_forecast(GObject *source, GAsyncResult *result, gpointer user_data)
+{
+    g_autoptr(LodgeSnapshots) self = user_data;
+    guint64 needs, frees, discards;
+    if (lodge_snapshots1_call_forecast_finish(LODGE_SNAPSHOTS1(source), &needs, &frees, &discards,
+                                              result, NULL) && (gpointer)self->proxy == source)
+        self->forecast.take_needs = needs;
+}
+
+static void on_go_to_forecast(GObject *source, GAsyncResult *result, gpointer user_data)
+{
+    g_autoptr(LodgeSnapshots) self = user_data;
+    guint64 needs, frees, discards;
+    if (!lodge_snapshots1_call_forecast_finish(LODGE_SNAPSHOTS1(source), &needs, &frees, &discards,
+                                               result, NULL) || (gpointer)self->proxy != source)
+        return;
+    self->forecast.discards = discards;
+    show_costs(self);
+}
+
+// While the service is awake. What current would lose is the same for each node, and what deleting
+// a node frees is its own size, so that choosing another node need not wake the service.
+static void ask_forecast(LodgeSnapshots *self)
+{
+    lodge_snapshots1_call_forecast(self->proxy, "take", 0, self->cancellable, on_take_forecast,
+                                   g_object_ref(self));
+    if (!self->nodes || self->nodes->len == 0)
+        return;
+    const SnapshotNode *node = self->nodes->pdata[0];
+    lodge_snapshots1_call_forecast(self->proxy, "goto", node->id, self->cancellable,
+                                   on_go_to_forecast, g_object_ref(self));
+}
 
 static void show_usage(LodgeSnapshots *self)
 {
@@ -161,6 +221,7 @@ static void fill_list(LodgeSnapshots *self)
     else
         gtk_stack_set_visible_child_name(self->stack, "list");
     show_usage(self);
+    show_costs(self);
     update_actions(self);
 }
 
@@ -178,6 +239,7 @@ static void on_list(GObject *source, GAsyncResult *result, gpointer user_data)
     g_clear_pointer(&self->nodes, g_ptr_array_unref);
     self->nodes = snapshots_nodes_from_variant(nodes);
     fill_list(self);
+    ask_forecast(self);
 }
 
 // The service's properties are not announced one by one: they are read with the list.
@@ -343,11 +405,15 @@ static void activate_take(GSimpleAction *action, GVariant *parameter, gpointer u
     LodgeSnapshots *self = user_data;
     guint number = self->nodes ? self->nodes->len + 1 : 1;
     g_autofree char *name = g_strdup_printf(_("Snapshot %u"), number);
+    g_autoptr(Config) config = vm_client_config(self->folder, NULL);
+    guint64 memory = self->on && config ? (guint64)config_integer(config, "memory.size") : 0;
+    g_autofree char *costs = snapshot_forecast_take_text(&self->forecast, memory);
+    g_autofree char *body = g_strdup_printf("%s\n%s",
+        _("The machine's memory is kept with its disks. It goes on meanwhile, and you can come "
+          "back to this moment."), costs);
     LodgeSnapshotQuestion question = {
         .heading = _("Take a Snapshot"),
-        .body = self->on ? _("The machine's memory is kept with its disks. It goes on "
-                             "meanwhile, and you can come back to this moment.")
-                         : "",
+        .body = self->on ? body : costs,
         .action = _("_Take"),
         .name = name,
         .note = "",
@@ -611,6 +677,9 @@ static const GActionEntry action_entries[] = {
 static void on_selected(GtkListBox *list, GtkListBoxRow *row, LodgeSnapshots *self)
 {
     update_actions(self);
+    show_costs(self);
+    if (self->on && self->proxy && row)
+        ask_forecast(self); // it changes while the machine runs
 }
 
 static void on_activated(GtkListBox *list, GtkListBoxRow *row, LodgeSnapshots *self)
@@ -627,6 +696,7 @@ static void forget(LodgeSnapshots *self)
         g_signal_handlers_disconnect_by_data(self->proxy, self);
     g_clear_object(&self->proxy);
     g_clear_pointer(&self->nodes, g_ptr_array_unref);
+    self->forecast = (SnapshotForecast){ 0 };
     g_hash_table_remove_all(self->pictures);
     g_clear_pointer(&self->folder, g_free);
 }
@@ -676,6 +746,7 @@ static void lodge_snapshots_class_init(LodgeSnapshotsClass *klass)
     BIND(list);
     BIND(status);
     BIND(usage);
+    BIND(costs);
 #undef BIND
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_Delete, 0, "snapshots.delete", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F2, 0, "snapshots.rename", NULL);

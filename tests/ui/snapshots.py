@@ -45,6 +45,7 @@ def run(tap, lodge, lodgectl, iso):
 
     def take(name):
         return (lodge.click("Take…") and lodge.wait_for("Name", "text") is not None and
+                lodge.shows("It takes up ") and
                 lodge.enter("Name", name) and lodge.click("Take") and
                 becomes(lambda n: name in n) and lodge.shows(name + ", level"))
 
@@ -63,7 +64,9 @@ def run(tap, lodge, lodgectl, iso):
               "a branch", lodge.describe())
     lodge.picture("snapshots-tree")
 
-    tap.check(select("Tools") and lodge.click("Delete") and becomes(lambda n: n["Tools"]["in-bin"])
+    tap.check(select("Tools") and lodge.shows("Going there ") and lodge.shows("Deleting it frees "),
+              "what going there and deleting it cost is said before", lodge.describe())
+    tap.check(lodge.click("Delete") and becomes(lambda n: n["Tools"]["in-bin"])
               and harness.wait_until(lambda: row("Tools") is None, 20), "delete",
               lodge.describe())
     lodge.picture("snapshots-deleted")
