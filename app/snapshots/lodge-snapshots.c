@@ -8,6 +8,7 @@
 #include "app/client/vm-client.h"
 #include "app/client/vm-clone.h"
 #include "app/lodge-dialogs.h"
+#include "app/snapshots/lodge-automatic-dialog.h"
 #include "app/snapshots/lodge-clone-dialog.h"
 #include "app/snapshots/lodge-snapshot-dialog.h"
 #include "app/snapshots/lodge-snapshot-row.h"
@@ -66,6 +67,7 @@ static void update_actions(LodgeSnapshots *self)
     enable(self, "protect", row && !in_bin && !is_protected);
     enable(self, "unprotect", is_protected);
     enable(self, "empty-bin", there);
+    enable(self, "automatic", self->folder != NULL);
 }
 
 static void show_status(LodgeSnapshots *self, const char *title, const char *text)
@@ -649,6 +651,19 @@ static void activate_empty_bin(GSimpleAction *action, GVariant *parameter, gpoin
                          _("_Empty"), on_empty_confirmed, user_data);
 }
 
+static void activate_automatic(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeSnapshots *self = user_data;
+    g_autoptr(GError) error = NULL;
+    GtkWidget *dialog =
+        lodge_automatic_dialog_new(GTK_WINDOW(gtk_widget_get_root(GTK_WIDGET(self))), self->folder,
+                                   self->on, &error);
+    if (dialog)
+        gtk_window_present(GTK_WINDOW(dialog));
+    else
+        fail(self, _("The Settings Cannot Be Read"), error);
+}
+
 static void change_bin(GSimpleAction *action, GVariant *value, gpointer user_data)
 {
     LodgeSnapshots *self = user_data;
@@ -669,6 +684,7 @@ static const GActionEntry action_entries[] = {
     { .name = "protect", .activate = activate_protect },
     { .name = "unprotect", .activate = activate_unprotect },
     { .name = "empty-bin", .activate = activate_empty_bin },
+    { .name = "automatic", .activate = activate_automatic },
     { .name = "bin", .state = "false", .change_state = change_bin },
 };
 

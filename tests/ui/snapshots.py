@@ -106,6 +106,24 @@ def run(tap, lodge, lodgectl, iso):
     tap.check(harness.wait_until(lambda: nodes()["Fresh"]["protected"], 20),
               "the linked one's snapshot is protected")
 
+    def settings():
+        shown = json.loads(lodgectl("show", "m", "--json").stdout)
+        return [shown["snapshots." + key] for key in ("interval", "memory", "budget")]
+
+    old = settings()
+    tap.check(lodge.choose("More", "Automatic Snapshots…") and
+              lodge.wait_for("Minutes Between Them", "spin button") is not None and
+              lodge.click("Take Snapshots While It Runs") and
+              lodge.set_value("Minutes Between Them", 45) and
+              lodge.set_value("Room for Them (GiB)", 2.5), "automatic snapshots are asked about",
+              lodge.describe())
+    lodge.picture("snapshots-automatic")
+    tap.check(lodge.click("With Memory") and lodge.click("Save") and
+              harness.wait_until(lambda: settings() != old, 20), "and their settings written",
+              settings())
+    tap.check(settings() == ["45", "false", "2560M"], "as they were said",
+              settings())
+
     lodgectl("start", "m")
     tap.check(lodge.shows("m, Running"), "a machine that is on", lodge.describe())
     tap.check(take("While running") and nodes()["While running"]["has-memory"] and
