@@ -123,7 +123,8 @@ static bool find_node(LodgeSnapshots1 *proxy, const char *text, Pinned *ret_pinn
     return true;
 }
 
-static bool pin(const Target *target, const char *node, Pinned *ret_pinned, GError **error)
+static bool pin(const Target *target, const char *node, const char *why, Pinned *ret_pinned,
+                GError **error)
 {
     g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
     if (!proxy)
@@ -133,7 +134,7 @@ static bool pin(const Target *target, const char *node, Pinned *ret_pinned, GErr
             return false;
     } else {
         *ret_pinned = (Pinned){ 0, true, true };
-        if (!lodge_snapshots1_call_take_sync(proxy, "For an export", "", FALSE,
+        if (!lodge_snapshots1_call_take_sync(proxy, why, "", FALSE,
                                              &ret_pinned->id, NULL, error))
             return false;
     }
@@ -182,7 +183,7 @@ static int run_export(const CliCall *call)
     Pinned pinned = { 0 };
     if (!target_open(&target, cli_argument(call, 0), &error) ||
         !choose_exported(&target, cli_value(call, "--disk"), &error) ||
-        !pin(&target, cli_value(call, "--node"), &pinned, &error))
+        !pin(&target, cli_value(call, "--node"), "For an export", &pinned, &error))
         return fail(error);
     g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, pinned.id);
     g_autoptr(GPtrArray) arguments = g_ptr_array_new();
@@ -214,6 +215,33 @@ static const CliCommand command_export = {
     .max_arguments = 2,
     .run = run_export,
 };
+
+// ---- snapshot diff --files ----
+
+// What is now is looked at in a snapshot that lasts as long.
+int run_snapshot_files(const CliCall *call)
+{
+    GError *error = NULL;
+    g_auto(Target) target = { 0 };
+    Pinned before = { 0 }, after = { 0 };
+    const char *second = call->arguments->len > 2 ? cli_argument(call, 2) : NULL;
+    if (!target_open(&target, cli_argument(call, 0), &error) ||
+        !pin(&target, cli_argument(call, 1), "", &before, &error))
+        return fail(error);
+    bool done = pin(&target, second, "For a comparison", &after, &error);
+    if (done) {
+        g_autofree char *from = g_strdup_printf("%" G_GUINT64_FORMAT, before.id);
+        g_autofree char *to = g_strdup_printf("%" G_GUINT64_FORMAT, after.id);
+        g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+        add(arguments, "compare-volumes", NULL);
+        pass_on(arguments, call, "--json");
+        add(arguments, "--", target.store, from, to, NULL);
+        done = run_engine(arguments, &error);
+        done &= unpin(&target, &after, error ? NULL : &error);
+    }
+    done &= unpin(&target, &before, error ? NULL : &error);
+    return done ? CLI_OK : fail(error);
+}
 
 // ---- import ----
 

@@ -511,6 +511,8 @@ static void print_diff(GVariant *changes, bool as_json)
 
 static int run_diff(const CliCall *call)
 {
+    if (cli_has(call, "--files"))
+        return run_snapshot_files(call);
     GError *error = NULL;
     g_auto(Tree) tree = { 0 };
     guint64 from = 0, to = 0;
@@ -525,12 +527,17 @@ static int run_diff(const CliCall *call)
     return CLI_OK;
 }
 
+static const CliOption diff_options[] = {
+    { "--files", NULL, "files that were added (A), deleted (D), modified (M), renamed (R): ext4" },
+    { "--json", NULL, "print JSON" },
+};
+
 static const CliCommand command_diff = {
     .name = "snapshot diff",
     .arguments = "MACHINE NODE [NODE]",
-    .summary = "Lists what differs, by disk: offset and length in bytes.",
-    .options = json_option,
-    .option_count = G_N_ELEMENTS(json_option),
+    .summary = "Lists what differs, by disk: offset and length in bytes, or files.",
+    .options = diff_options,
+    .option_count = G_N_ELEMENTS(diff_options),
     .min_arguments = 2,
     .max_arguments = 3,
     .run = run_diff,

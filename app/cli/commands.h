@@ -15,6 +15,9 @@ extern const CliCommand command_snapshot, command_clone, command_fork;
 extern const CliCommand command_disk;
 extern const CliCommand command_trace;
 
+// snapshot diff --files: MACHINE NODE [NODE].
+int run_snapshot_files(const CliCall *call);
+
 // Replaces this process by lodge-engine in that mode, with the arguments. Returns only where it
 // could not be started: an exit status.
 int become_engine(const char *mode, int argc, char **argv);

@@ -30,7 +30,6 @@ typedef struct {
     uint64_t entries;
     unsigned depth;
     bool is_full; // a limit was met
-    GCancellable *cancellable;
 } Compare;
 
 static void change_free(FileChange *change)
@@ -148,8 +147,7 @@ static void compare_entries(Compare *compare, const FilesystemEntry *before,
 static void compare_lists(Compare *compare, GPtrArray *before, GPtrArray *after)
 {
     guint i = 0, j = 0;
-    while ((i < before->len || j < after->len) && !compare->is_full &&
-           !g_cancellable_is_cancelled(compare->cancellable)) {
+    while ((i < before->len || j < after->len) && !compare->is_full) {
         const FilesystemEntry *a = i < before->len ? before->pdata[i] : NULL;
         const FilesystemEntry *b = j < after->len ? after->pdata[j] : NULL;
         int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
@@ -273,14 +271,14 @@ static const Partition *partition_find(GArray *partitions, unsigned number)
 }
 
 static PartitionChanges *compare_partition(DiskReader *disks[2], const Partition *before,
-                                           const Partition *after, GCancellable *cancellable)
+                                           const Partition *after)
 {
     PartitionChanges *out = partition_new(before ? before->number : after->number);
     if (!before || !after) {
         add_problem(out->problems, before ? "the partition is gone" : "the partition is new");
         return out;
     }
-    Compare compare = { .out = out, .cancellable = cancellable };
+    Compare compare = { .out = out };
     compare.sides[0].disk = disk_reader_part(disks[0], before->start, before->size);
     compare.sides[1].disk = disk_reader_part(disks[1], after->start, after->size);
     compare.found = g_array_new(FALSE, FALSE, sizeof(Found));
@@ -293,10 +291,9 @@ static PartitionChanges *compare_partition(DiskReader *disks[2], const Partition
     return out;
 }
 
-DiskChanges *disk_compare(DiskReader *before, DiskReader *after, GCancellable *cancellable,
-                          GError **error)
+DiskChanges *disk_compare(DiskReader *before, DiskReader *after)
 {
-    g_autoptr(DiskChanges) changes = g_new0(DiskChanges, 1);
+    DiskChanges *changes = g_new0(DiskChanges, 1);
     changes->partitions =
         g_ptr_array_new_with_free_func((GDestroyNotify)partition_changes_free);
     changes->problems = g_ptr_array_new_with_free_func(g_free);
@@ -306,9 +303,7 @@ DiskChanges *disk_compare(DiskReader *before, DiskReader *after, GCancellable *c
     for (unsigned number = 0; number <= PARTITIONS_MAX + 4; number++) {
         const Partition *a = partition_find(old, number), *b = partition_find(new, number);
         if (a || b)
-            g_ptr_array_add(changes->partitions, compare_partition(disks, a, b, cancellable));
-        if (g_cancellable_set_error_if_cancelled(cancellable, error))
-            return NULL;
+            g_ptr_array_add(changes->partitions, compare_partition(disks, a, b));
     }
-    return g_steal_pointer(&changes);
+    return changes;
 }

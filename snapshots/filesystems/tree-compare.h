@@ -5,7 +5,6 @@
 
 #include "snapshots/filesystems/disk-reader.h"
 
-#include <gio/gio.h>
 #include <stdbool.h>
 
 typedef enum { FILE_ADDED, FILE_DELETED, FILE_MODIFIED, FILE_RENAMED } FileChangeKind;
@@ -29,14 +28,12 @@ typedef struct {
     GPtrArray *problems;   // sentences about the disk
 } DiskChanges;
 
-#define TREE_ENTRIES_MAX  (8u << 20) // names looked at in a partition
+#define TREE_ENTRIES_MAX  (4u << 20) // names looked at in a partition
 #define TREE_CHANGES_MAX  (1u << 20)
 #define TREE_DEPTH_MAX    512u
 #define TREE_PROBLEMS_MAX 100u
 
-// From `before` to `after`. Damage makes problems, no errors; NULL and error only where it was
-// cancelled (cancellable may be NULL). Free with disk_changes_free.
-DiskChanges *disk_compare(DiskReader *before, DiskReader *after, GCancellable *cancellable,
-                          GError **error);
+// From `before` to `after`. Damage makes problems, no errors. Free with disk_changes_free.
+DiskChanges *disk_compare(DiskReader *before, DiskReader *after);
 void disk_changes_free(DiskChanges *changes);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DiskChanges, disk_changes_free)

@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (sound[510] == 0) {
         make_disk(sound);
         g_autoptr(DiskReader) all = disk_reader_new(read_disk, sound, DISK);
-        g_autoptr(DiskChanges) none = disk_compare(all, all, NULL, NULL);
+        g_autoptr(DiskChanges) none = disk_compare(all, all);
         const PartitionChanges *partition = none->partitions->pdata[0];
         for (guint i = 0; i < partition->problems->len; i++)
             g_error("the template: %s", (const char *)partition->problems->pdata[i]);
@@ -146,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     edit(edited, data, size);
     g_autoptr(DiskReader) before = disk_reader_new(read_disk, sound, DISK);
     g_autoptr(DiskReader) after = disk_reader_new(read_disk, edited, DISK);
-    disk_changes_free(disk_compare(before, after, NULL, NULL));
-    disk_changes_free(disk_compare(after, before, NULL, NULL));
+    disk_changes_free(disk_compare(before, after));
+    disk_changes_free(disk_compare(after, before));
     return 0;
 }
