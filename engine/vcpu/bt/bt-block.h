@@ -37,7 +37,8 @@ struct BtBlock {
     uint32_t key;
     uint16_t size; // bytes
     uint16_t size_second; // of them, those in the second page
-    uint16_t spent; // under the translator: entries whose budget is used up
+    uint16_t spent; // under the translator: entries whose budget is used up ...
+    uint16_t forgets; // ... since the translator gave up all units so often (BtTranslator.forgets)
     bool cached; // false: code in MMIO, dropped after it ran
     bool aliased; // found at two linear addresses under this chain_key: has no links
     BtInsn insn[] __attribute__((aligned(64)));

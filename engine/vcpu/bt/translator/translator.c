@@ -173,17 +173,33 @@ static uint16_t budget(const BtTranslator *t)
     return (uint16_t)MIN(t->options.hot - 1, UINT16_MAX);
 }
 
+// Whether the block, whose budget is used up, ran often enough; notes that it did so once more.
+static bool is_hot(BtCpu *cpu, BtBlock *block, uint64_t physical)
+{
+    BtTranslator *t = cpu->translator;
+    unsigned hot = t->options.hot;
+    if (hot == 1) // tests want all code translated
+        return true;
+    if (block->forgets != (uint16_t)t->forgets) {
+        block->forgets = (uint16_t)t->forgets;
+        block->spent = 0;
+    }
+    unsigned writes = bt_units_writes(cpu, physical);
+    unsigned steps = MIN(writes / WRITES_PER_STEP + t->pressure, MOST_STEPS);
+    unsigned spent = block->spent + hot;
+    if (spent >= MIN(hot << steps, UINT16_MAX))
+        return true;
+    block->spent = (uint16_t)spent;
+    return false;
+}
+
 // A unit for the block at cpu->rip, where it ran often enough.
 static BtUnit *form(BtCpu *cpu, uint64_t linear, uint64_t physical, const uint8_t *host)
 {
     BtBlock *block = bt_cache_find(cpu, false);
-    unsigned writes = MIN(bt_units_writes(cpu, physical) / WRITES_PER_STEP, MOST_STEPS);
     if (!block->cached || block->budget)
         return NULL;
-    unsigned hot = cpu->translator->options.hot;
-    unsigned spent = block->spent + hot;
-    if (hot > 1 && spent < MIN(hot << writes, UINT16_MAX)) { // 1: tests want all code translated
-        block->spent = (uint16_t)spent;
+    if (!is_hot(cpu, block, physical)) {
         block->budget = budget(cpu->translator);
         return NULL;
     }

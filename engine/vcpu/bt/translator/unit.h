@@ -197,6 +197,8 @@ struct BtTranslator {
     uint64_t written;          // of vm->written_count: what was looked at
     void *draft;               // form.c's work space
     unsigned forgets;          // times that all units went
+    uint64_t forgot_at;        // cpu->instructions at the last time
+    unsigned pressure;         // that was before they were of use: code must be 2^this times hotter
     uint32_t pending;          // the link by which the last unit was left, 0: none
     // The jump table's salts: a number for each chain key, by a hash of the key.
     uint64_t salt_key[BT_SALTS];

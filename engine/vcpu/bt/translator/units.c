@@ -94,11 +94,26 @@ bool bt_units_have_room(const BtTranslator *t)
            BT_SITES - t->sites >= PER_UNIT;
 }
 
+// Code that does not fit is better interpreted than translated again and again: where units go
+// before they have run as much as their making costs, the next ones have to be hotter.
+static void feel_pressure(BtTranslator *t, uint64_t instructions)
+{
+    enum { INSTRUCTIONS_PER_UNIT = 20000, MOST_PRESSURE = 8 };
+    bool paid = instructions - t->forgot_at >= (uint64_t)t->units * INSTRUCTIONS_PER_UNIT;
+    if (!paid)
+        t->pressure = MIN(t->pressure + 1, MOST_PRESSURE);
+    else if (t->pressure)
+        t->pressure--;
+    t->forgot_at = instructions;
+}
+
 BtUnit *bt_units_begin(BtCpu *cpu)
 {
     BtTranslator *t = cpu->translator;
-    if (!bt_units_have_room(t))
+    if (!bt_units_have_room(t)) {
+        feel_pressure(t, cpu->instructions);
         bt_units_forget(cpu);
+    }
     return &t->unit[t->units];
 }
 
