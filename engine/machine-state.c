@@ -380,7 +380,7 @@ bool machine_state_load(Machine *machine, const MachineStateSource *source, GErr
     g_autoptr(GBytes) bytes = source->form(source->opaque, error);
     g_autoptr(StateForm) form = bytes ? state_form_decode(bytes, error) : NULL;
     bool touched;
-    if (!form || !check_form(machine, form, error))
+    if (!form || !machine_state_check(machine, form, error))
         return false;
     if (!load_memory(machine, source, error)) { // half of it may be new
         bus_lock(machine->bus);

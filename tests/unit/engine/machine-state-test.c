@@ -323,6 +323,28 @@ static void failed_load_leaves_a_machine(void)
     state_box_clear(&box);
 }
 
+// What a load refuses before it begins costs the machine that lives nothing.
+static void refused_load_changes_nothing(void)
+{
+    StateBox box;
+    HeldState state;
+    uint8_t code[128], time[16];
+    state_box_init(&box, code, state_box_sum_code(code, 1000));
+    build(&box, NULL);
+    held_state_take(&state, box.machine);
+    memset(time, 0xff, sizeof time);
+    replace_record(&state, "time", time, sizeof time);
+    g_autoptr(GError) error = NULL;
+    g_assert_false(machine_state_load(box.machine, &state.source, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA);
+    g_assert_false(box.machine->ram->foreign);
+    machine_run(box.machine);
+    state_box_run_until_exit(&box);
+    g_assert_cmphex(box.value, ==, state_box_result(1000));
+    held_state_clear(&state);
+    state_box_clear(&box);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -335,5 +357,6 @@ int main(int argc, char **argv)
     g_test_add_func("/machine-state/impossible-cpu", impossible_cpu);
     g_test_add_func("/machine-state/clocks", clocks);
     g_test_add_func("/machine-state/failed-load", failed_load_leaves_a_machine);
+    g_test_add_func("/machine-state/refused-load-changes-nothing", refused_load_changes_nothing);
     return g_test_run();
 }
