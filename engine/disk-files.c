@@ -129,12 +129,9 @@ static void append_json(GString *json, const char *disk, const DiskChanges *chan
 // NULL without an error where a node does not have the disk.
 static BlockDevice *open_volume(Store *store, StoreNodeId node, const char *volume, GError **error)
 {
-    GError *problem = NULL;
-    BlockDevice *device = store_volume_open(store, node, volume, NULL, &problem);
-    if (g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
-        g_clear_error(&problem);
-    if (problem)
-        g_propagate_error(error, problem);
+    BlockDevice *device = store_volume_open(store, node, volume, NULL, error);
+    if (!device && g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+        g_clear_error(error);
     return device;
 }
 

@@ -309,17 +309,27 @@ static const CliCommand command_goto = {
 typedef gboolean (*NodeCall)(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
                              GError **error);
 
-// All nodes are looked up before the first call, so that a wrong name changes nothing.
-static int call_nodes(const CliCall *call, NodeCall function)
+typedef bool (*NodeCheck)(const Config *settings, guint64 id, GError **error);
+
+static Config *settings_of(const char *machine, GError **error)
+{
+    g_autofree char *folder = vm_folder_find(machine, error);
+    return folder ? vm_client_config(folder, error) : NULL;
+}
+
+// All nodes are looked up, and checked, before the first call, so that a wrong name changes
+// nothing. check: with the machine's settings; may be NULL.
+static int call_nodes(const CliCall *call, NodeCheck check, NodeCall function)
 {
     GError *error = NULL;
     g_auto(Tree) tree = { 0 };
     g_autoptr(GPtrArray) found = g_ptr_array_new();
-    if (!tree_open(cli_argument(call, 0), &tree, &error))
+    g_autoptr(Config) settings = check ? settings_of(cli_argument(call, 0), &error) : NULL;
+    if ((check && !settings) || !tree_open(cli_argument(call, 0), &tree, &error))
         return fail(error);
     for (guint i = 1; i < call->arguments->len; i++) {
         const SnapshotNode *node = snapshots_find(tree.nodes, cli_argument(call, i), &error);
-        if (!node)
+        if (!node || (check && !check(settings, node->id, &error)))
             return fail(error);
         g_ptr_array_add(found, (gpointer)node);
     }
@@ -333,7 +343,7 @@ static int call_nodes(const CliCall *call, NodeCall function)
 
 static int run_delete(const CliCall *call)
 {
-    return call_nodes(call, lodge_snapshots1_call_delete_sync);
+    return call_nodes(call, NULL, lodge_snapshots1_call_delete_sync);
 }
 
 static const CliCommand command_delete_node = {
@@ -347,7 +357,7 @@ static const CliCommand command_delete_node = {
 
 static int run_undelete(const CliCall *call)
 {
-    return call_nodes(call, lodge_snapshots1_call_undelete_sync);
+    return call_nodes(call, NULL, lodge_snapshots1_call_undelete_sync);
 }
 
 static const CliCommand command_undelete = {
@@ -434,29 +444,11 @@ static gboolean unprotect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *canc
     return lodge_snapshots1_call_set_protected_sync(proxy, id, FALSE, cancellable, error);
 }
 
-// Clones that read from one of them keep it from that.
-static bool may_unprotect(const CliCall *call, GError **error)
-{
-    g_auto(Tree) tree = { 0 };
-    g_autofree char *folder = vm_folder_find(cli_argument(call, 0), error);
-    g_autoptr(Config) settings = folder ? vm_client_config(folder, error) : NULL;
-    if (!settings || !tree_open(cli_argument(call, 0), &tree, error))
-        return false;
-    for (guint i = 1; i < call->arguments->len; i++) {
-        const SnapshotNode *node = snapshots_find(tree.nodes, cli_argument(call, i), error);
-        if (!node || !vm_clone_check_node_unused(settings, node->id, error))
-            return false;
-    }
-    return true;
-}
-
+// Clones that read from one of them keep it from being unprotected.
 static int run_protect(const CliCall *call)
 {
-    GError *error = NULL;
-    bool off = cli_has(call, "--off");
-    if (off && !may_unprotect(call, &error))
-        return fail(error);
-    return call_nodes(call, off ? unprotect : protect);
+    return cli_has(call, "--off") ? call_nodes(call, vm_clone_check_node_unused, unprotect)
+                                  : call_nodes(call, NULL, protect);
 }
 
 static const CliOption protect_options[] = {

@@ -410,12 +410,14 @@ static void activate_take(GSimpleAction *action, GVariant *parameter, gpointer u
     g_autoptr(Config) config = vm_client_config(self->folder, NULL);
     guint64 memory = self->on && config ? (guint64)config_integer(config, "memory.size") : 0;
     g_autofree char *costs = snapshot_forecast_take_text(&self->forecast, memory);
-    g_autofree char *body = g_strdup_printf("%s\n%s",
-        _("The machine's memory is kept with its disks. It goes on meanwhile, and you can come "
-          "back to this moment."), costs);
+    g_autofree char *body =
+        self->on ? g_strconcat(_("The machine's memory is kept with its disks. It goes on "
+                                 "meanwhile, and you can come back to this moment."),
+                               "\n", costs, NULL)
+                 : g_steal_pointer(&costs);
     LodgeSnapshotQuestion question = {
         .heading = _("Take a Snapshot"),
-        .body = self->on ? body : costs,
+        .body = body,
         .action = _("_Take"),
         .name = name,
         .note = "",
