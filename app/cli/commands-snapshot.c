@@ -520,7 +520,7 @@ static int run_diff(const CliCall *call)
 }
 
 static const CliOption diff_options[] = {
-    { "--files", NULL, "files that were added (A), deleted (D), modified (M), renamed (R): ext4" },
+    { "--files", NULL, "files added (A), deleted (D), modified (M), renamed (R): ext4, FAT" },
     { "--json", NULL, "print JSON" },
 };
 

@@ -16,7 +16,7 @@ typedef struct {
 struct DiskReader {
     DiskRead read;
     void *opaque;
-    uint64_t start, size;
+    uint64_t start, size, total;
     Slot slots[SLOTS];
 };
 
@@ -66,10 +66,16 @@ static int fill(DiskReader *reader, Slot *slot, uint64_t number)
     return result;
 }
 
+uint64_t disk_reader_total(const DiskReader *reader)
+{
+    return reader->total;
+}
+
 int disk_reader_read(DiskReader *reader, uint64_t offset, void *buffer, size_t size)
 {
     if (offset > reader->size || size > reader->size - offset)
         return -ERANGE;
+    reader->total += size;
     for (uint8_t *to = buffer; size;) {
         uint64_t number = offset / SLOT_BYTES, skip = offset % SLOT_BYTES;
         Slot *slot = &reader->slots[number % SLOTS];

@@ -20,6 +20,8 @@ void disk_reader_free(DiskReader *reader); // NULL is allowed
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DiskReader, disk_reader_free)
 
 uint64_t disk_reader_size(const DiskReader *reader); // bytes
+// Bytes that were asked for so far: what says that a disk is made to be read for ever.
+uint64_t disk_reader_total(const DiskReader *reader);
 
 // All of it or nothing: -ERANGE where any of it is beyond the end, or what reading said.
 int disk_reader_read(DiskReader *reader, uint64_t offset, void *buffer, size_t size);

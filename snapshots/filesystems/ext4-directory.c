@@ -77,16 +77,19 @@ static bool add_entry(Ext4 *fs, const uint8_t *name, size_t length, uint32_t num
     if (entries->len >= FILESYSTEM_ENTRIES_MAX)
         return filesystem_damaged(error, "it has more than %u names", FILESYSTEM_ENTRIES_MAX);
     Ext4Inode inode;
-    if (!ext4_read_inode(fs, number, &inode, error))
-        return false;
+    g_autoptr(GError) problem = NULL;
     FilesystemEntry *entry = g_new0(FilesystemEntry, 1);
+    g_ptr_array_add(entries, entry);
     entry->name = g_strndup((const char *)name, length);
-    entry->file = number;
+    entry->file = entry->identity = number;
+    if (!ext4_read_inode(fs, number, &inode, &problem)) {
+        entry->problem = g_strdup(problem->message);
+        return true;
+    }
     entry->identity = identity_of(&inode);
     entry->fingerprint = fingerprint_of(&inode);
     entry->size = inode.size;
     entry->is_directory = (inode.mode & KIND) == IS_DIRECTORY;
-    g_ptr_array_add(entries, entry);
     return true;
 }
 

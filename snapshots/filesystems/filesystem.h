@@ -15,6 +15,7 @@ typedef struct {
     uint64_t fingerprint; // other than before where contents or attributes may be
     uint64_t size;        // bytes
     bool is_directory;
+    char *problem; // a sentence where the file cannot be read: only its name counts; or NULL
 } FilesystemEntry;
 
 void filesystem_entry_free(FilesystemEntry *entry);
@@ -36,12 +37,17 @@ typedef struct {
 #define FILESYSTEM_ENTRIES_MAX (1u << 20) // of one directory
 
 extern const FilesystemOps filesystem_ext4_ops;
+extern const FilesystemOps filesystem_fat_ops;
 
 // The reader for what is there, or NULL.
 const FilesystemOps *filesystem_probe(DiskReader *disk);
 
 // Damage as GError: G_IO_ERROR_INVALID_DATA. Returns false.
 bool filesystem_damaged(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+// A name of `units` little-endian units of UTF-16, as UTF-8; a surrogate that is alone becomes the
+// three bytes that UTF-8 would have for it, so that names stay apart. NULL: no file may have it.
+char *filesystem_name_from_utf16(const uint8_t *name, size_t units);
 
 // FNV-1a over `size` bytes, begun by FILESYSTEM_HASH or an earlier one.
 #define FILESYSTEM_HASH UINT64_C(0xcbf29ce484222325)

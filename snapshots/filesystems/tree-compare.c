@@ -87,6 +87,7 @@ static GPtrArray *list(Compare *compare, Side *side, uint64_t directory)
 {
     g_autoptr(GError) error = NULL;
     const char *path = compare->path->len ? compare->path->str : "/";
+    const char *when = side == &compare->sides[0] ? "as it was" : "as it is";
     if (!g_hash_table_add(side->entered, g_memdup2(&directory, sizeof directory))) {
         add_problem(compare->out->problems, "'%s' is in the tree more than once", path);
         return NULL;
@@ -94,13 +95,21 @@ static GPtrArray *list(Compare *compare, Side *side, uint64_t directory)
     g_autoptr(GPtrArray) entries =
         g_ptr_array_new_with_free_func((GDestroyNotify)filesystem_entry_free);
     if (!side->ops->list(side->filesystem, directory, entries, &error)) {
-        add_problem(compare->out->problems, "'%s' cannot be read %s: %s", path,
-                    side == &compare->sides[0] ? "as it was" : "as it is", error->message);
+        add_problem(compare->out->problems, "'%s' cannot be read %s: %s", path, when,
+                    error->message);
         return NULL;
     }
     compare->entries += entries->len;
     if (compare->entries > TREE_ENTRIES_MAX)
         stop(compare, "there are too many files");
+    if (disk_reader_total(side->disk) > TREE_BYTES_MAX)
+        stop(compare, "there is too much to read");
+    for (guint i = 0; i < entries->len; i++) {
+        const FilesystemEntry *entry = entries->pdata[i];
+        if (entry->problem)
+            add_problem(compare->out->problems, "'%s/%s' cannot be read %s: %s",
+                        compare->path->str, entry->name, when, entry->problem);
+    }
     g_ptr_array_sort(entries, by_name);
     return g_steal_pointer(&entries);
 }
@@ -127,6 +136,8 @@ static void compare_entries(Compare *compare, const FilesystemEntry *before,
 {
     const FilesystemEntry *any = before ? before : after;
     size_t length = compare->path->len;
+    if (before && after && (before->problem || after->problem))
+        return; // which was said
     g_string_append_c(compare->path, '/');
     g_string_append(compare->path, any->name);
     if (before && after && before->is_directory != after->is_directory) {

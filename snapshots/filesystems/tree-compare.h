@@ -30,6 +30,7 @@ typedef struct {
 
 #define TREE_ENTRIES_MAX  (4u << 20) // names looked at in a partition
 #define TREE_CHANGES_MAX  (1u << 20)
+#define TREE_BYTES_MAX    (UINT64_C(64) << 30) // read of either state of a partition
 #define TREE_DEPTH_MAX    512u
 #define TREE_PROBLEMS_MAX 100u
 

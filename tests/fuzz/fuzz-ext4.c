@@ -2,9 +2,11 @@
 // Disks with an ext4 whose tables the input edits, compared with the same disk unedited: behind an
 // MBR, which it edits too. The template is written here by hand: a root with a folder, files, an
 // inline folder, a tree of extents and a list of blocks.
-#include "snapshots/filesystems/tree-compare.h"
+#include "tests/fuzz/filesystem-fuzz.h"
 
 #include "engine/base/bytes.h"
+
+#include <glib.h>
 
 #define BLOCK     1024u
 #define START     1024u // of the partition
@@ -12,15 +14,8 @@
 #define DISK      (START + BLOCKS * BLOCK)
 #define INODES    16u
 #define TABLE     4u  // block of the first inode
-#define EDITS_MAX 6u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static int read_disk(void *opaque, uint64_t offset, void *buffer, size_t size)
-{
-    memcpy(buffer, (const uint8_t *)opaque + offset, size);
-    return 0;
-}
 
 static uint8_t *block_at(uint8_t *disk, unsigned block)
 {
@@ -109,44 +104,24 @@ static void make_disk(uint8_t *disk)
     put_name(block_at(disk, 26), 15, "below", BLOCK);
 }
 
-// Input: 12 bytes an edit: area, offset (2), width, value (8).
-static void edit(uint8_t *disk, const uint8_t *data, size_t size)
-{
-    static const struct {
-        uint32_t offset, length;
-    } areas[] = { { 446, 64 },
-                  { START + BLOCK, 0x160 },
-                  { START + 2 * BLOCK, 64 },
-                  { START + TABLE * BLOCK, INODES * 256 },
-                  { START + 20 * BLOCK, 96 },
-                  { START + 21 * BLOCK, 64 },
-                  { START + 22 * BLOCK, 32 },
-                  { START + 25 * BLOCK, 64 } };
-    for (size_t i = 0; i < size && i < EDITS_MAX * 12; i += 12) {
-        uint8_t one[12] = { 0 };
-        memcpy(one, data + i, MIN(sizeof one, size - i));
-        size_t area = one[0] % G_N_ELEMENTS(areas), width = (size_t)1 << (one[3] & 3);
-        size_t offset = areas[area].offset + le16_read(one + 1) % areas[area].length;
-        memcpy(disk + offset, one + 4, width);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static uint8_t sound[DISK], edited[DISK];
-    if (sound[510] == 0) {
-        make_disk(sound);
-        g_autoptr(DiskReader) all = disk_reader_new(read_disk, sound, DISK);
-        g_autoptr(DiskChanges) none = disk_compare(all, all);
-        const PartitionChanges *partition = none->partitions->pdata[0];
-        for (guint i = 0; i < partition->problems->len; i++)
-            g_error("the template: %s", (const char *)partition->problems->pdata[i]);
+    static const FuzzArea areas[] = {
+        { 446, 64 },
+        { START + BLOCK, 0x160 },
+        { START + 2 * BLOCK, 64 },
+        { START + TABLE * BLOCK, INODES * 256 },
+        { START + 20 * BLOCK, 96 },
+        { START + 21 * BLOCK, 64 },
+        { START + 22 * BLOCK, 32 },
+        { START + 25 * BLOCK, 64 },
+    };
+    static FuzzDisk disk;
+    if (!disk.size) {
+        fuzz_disk_begin(&disk, DISK, areas, G_N_ELEMENTS(areas));
+        make_disk(disk.sound);
+        fuzz_disk_ready(&disk, "ext4");
     }
-    memcpy(edited, sound, DISK);
-    edit(edited, data, size);
-    g_autoptr(DiskReader) before = disk_reader_new(read_disk, sound, DISK);
-    g_autoptr(DiskReader) after = disk_reader_new(read_disk, edited, DISK);
-    disk_changes_free(disk_compare(before, after));
-    disk_changes_free(disk_compare(after, before));
+    fuzz_disk_run(&disk, data, size);
     return 0;
 }

@@ -1,117 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Two states of an ext file system, made by mke2fs and debugfs with the features that there are,
 // and what the comparison says of them.
-#include "snapshots/filesystems/tree-compare.h"
+#include "tests/unit/snapshots/filesystems/filesystem-rig.h"
 
 #include "engine/base/bytes.h"
 
-#include <errno.h>
-#include <glib/gstdio.h>
-
 #define MANY 500 // names: more than some blocks hold, and worth a tree of hashes
-
-static char *folder;
-
-typedef struct {
-    char *bytes;
-    gsize size;
-} Disk;
-
-static int read_disk(void *opaque, uint64_t offset, void *buffer, size_t size)
-{
-    const Disk *disk = opaque;
-    g_assert_cmpuint(offset + size, <=, disk->size);
-    memcpy(buffer, disk->bytes + offset, size);
-    return 0;
-}
-
-static bool have_tools(void)
-{
-    const char *path = g_getenv("PATH");
-    g_autofree char *wider = g_strconcat(path ? path : "", ":/usr/sbin:/sbin", NULL);
-    g_setenv("PATH", wider, TRUE);
-    g_autofree char *mke2fs = g_find_program_in_path("mke2fs");
-    g_autofree char *debugfs = g_find_program_in_path("debugfs");
-    if (mke2fs && debugfs)
-        return true;
-    g_test_skip("mke2fs or debugfs is not installed (package e2fsprogs)");
-    return false;
-}
-
-static void run(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
-static void run(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    g_autofree char *line = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_autoptr(GError) error = NULL;
-    g_auto(GStrv) argv = NULL;
-    g_autofree char *out = NULL, *err = NULL;
-    int status;
-    g_assert_true(g_shell_parse_argv(line, NULL, &argv, &error));
-    g_spawn_sync(folder, argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err, &status, &error);
-    g_assert_no_error(error);
-    if (!g_spawn_check_wait_status(status, NULL))
-        g_error("%s: %s%s", line, out, err);
-}
-
-static void write_file(const char *name, const char *text)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    g_assert_true(g_file_set_contents(path, text, -1, NULL));
-}
-
-static void make_folder(const char *name)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    g_assert_cmpint(g_mkdir_with_parents(path, 0755), ==, 0);
-}
-
-static Disk load(const char *name)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    Disk disk;
-    g_assert_true(g_file_get_contents(path, &disk.bytes, &disk.size, NULL));
-    return disk;
-}
-
-static DiskChanges *compare(Disk *before, Disk *after)
-{
-    g_autoptr(DiskReader) a = disk_reader_new(read_disk, before, before->size);
-    g_autoptr(DiskReader) b = disk_reader_new(read_disk, after, after->size);
-    return disk_compare(a, b);
-}
-
-// "M /a\n", each change a line.
-static char *text_of(const PartitionChanges *partition)
-{
-    GString *text = g_string_new("");
-    for (guint i = 0; i < partition->changes->len; i++) {
-        const FileChange *change = partition->changes->pdata[i];
-        g_string_append_printf(text, "%c %s%s", "ADMR"[change->kind], change->path,
-                               change->is_directory ? "/" : "");
-        if (change->old_path)
-            g_string_append_printf(text, " from %s", change->old_path);
-        g_string_append_c(text, '\n');
-    }
-    return g_string_free(text, FALSE);
-}
-
-static const PartitionChanges *only(const DiskChanges *changes)
-{
-    g_assert_cmpuint(changes->problems->len, ==, 0);
-    g_assert_cmpuint(changes->partitions->len, ==, 1);
-    return changes->partitions->pdata[0];
-}
-
-static void assert_no_problems(const PartitionChanges *partition)
-{
-    for (guint i = 0; i < partition->problems->len; i++)
-        g_test_message("%s", (const char *)partition->problems->pdata[i]);
-    g_assert_cmpuint(partition->problems->len, ==, 0);
-}
 
 // ---- What changed ----
 
@@ -139,10 +33,10 @@ static void make_states(const char *options)
 
 static void test_changes(gconstpointer options)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states(options);
-    Disk before = load("before"), after = load("after");
+    g_auto(Disk) before = load("before"), after = load("after");
     g_autoptr(DiskChanges) changes = compare(&before, &after);
     const PartitionChanges *partition = only(changes);
     assert_no_problems(partition);
@@ -156,25 +50,22 @@ static void test_changes(gconstpointer options)
                               "D /kind\n"
                               "A /kind/\n"
                               "A /kind/below\n");
-    g_free(before.bytes);
-    g_free(after.bytes);
 }
 
 static void test_same(void)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states("-t ext4");
-    Disk before = load("before");
+    g_auto(Disk) before = load("before");
     g_autoptr(DiskChanges) changes = compare(&before, &before);
     g_assert_cmpuint(only(changes)->changes->len, ==, 0);
-    g_free(before.bytes);
 }
 
 // Every name of a folder of many, in order.
 static void test_many(gconstpointer options)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     run("rm -rf tree before after");
     make_folder("tree");
@@ -189,74 +80,67 @@ static void test_many(gconstpointer options)
     run("mke2fs -q -F %s -d tree after 16M", (const char *)options);
     if (strstr(options, "ext4")) // hashed from now on
         run("sh -c 'e2fsck -fyD after; test $? -le 1'");
-    Disk before = load("before"), after = load("after");
+    g_auto(Disk) before = load("before"), after = load("after");
     g_autoptr(DiskChanges) changes = compare(&before, &after);
     const PartitionChanges *partition = only(changes);
     assert_no_problems(partition);
     g_autofree char *text = text_of(partition);
     g_assert_cmpstr(text, ==, expected->str);
-    g_free(before.bytes);
-    g_free(after.bytes);
 }
 
 // ---- What is wrong ----
 
 static void test_in_use(void)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states("-t ext4");
-    Disk before = load("before"), after = load("after");
+    g_auto(Disk) before = load("before"), after = load("after");
     after.bytes[1024 + 0x60] |= 4; // the journal is to be replayed
     g_autoptr(DiskChanges) changes = compare(&before, &after);
     const PartitionChanges *partition = only(changes);
     g_assert_cmpuint(partition->problems->len, ==, 1);
     g_assert_nonnull(strstr(partition->problems->pdata[0], "journal"));
     g_assert_cmpuint(partition->changes->len, ==, 8);
-    g_free(before.bytes);
-    g_free(after.bytes);
 }
 
 static void test_unknown_feature(void)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states("-t ext4");
-    Disk before = load("before"), after = load("after");
+    g_auto(Disk) before = load("before"), after = load("after");
     after.bytes[1024 + 0x60] |= 1; // compressed
     g_autoptr(DiskChanges) changes = compare(&before, &after);
     const PartitionChanges *partition = only(changes);
     g_assert_cmpuint(partition->problems->len, ==, 1);
     g_assert_nonnull(strstr(partition->problems->pdata[0], "features 0x1"));
     g_assert_cmpuint(partition->changes->len, ==, 0);
-    g_free(before.bytes);
-    g_free(after.bytes);
 }
 
 // A folder that holds the root again.
 static void test_cycle(void)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states("-t ext4");
     write_file("commands", "ln / /etc/again\n");
     run("debugfs -w -f commands after");
-    Disk after = load("after");
+    g_auto(Disk) after = load("after");
     g_autoptr(DiskChanges) changes = compare(&after, &after);
     const PartitionChanges *partition = only(changes);
     g_assert_cmpuint(partition->problems->len, ==, 2); // on either side
     g_assert_nonnull(strstr(partition->problems->pdata[0], "'/etc/again' is in the tree"));
     g_assert_cmpuint(partition->changes->len, ==, 0);
-    g_free(after.bytes);
 }
 
 // A folder whose entries make no sense is named; the others are compared.
 static void test_damaged_folder(void)
 {
-    if (!have_tools())
+    if (!have_tools("e2fsprogs", "mke2fs", "debugfs", NULL))
         return;
     make_states("-t ext4 -b 1024 -O ^metadata_csum");
-    Disk before = load("before"), after = load("after");
+    g_auto(Disk) before = load("before"), after = load("after");
     for (gsize at = 0; at + 16 < after.size; at += 1024) {
         uint8_t *entry = (uint8_t *)after.bytes + at;
         if (le16_read(entry + 4) == 12 && entry[6] == 1 && entry[8] == '.' &&
@@ -270,8 +154,6 @@ static void test_damaged_folder(void)
                     "'/etc' cannot be read as it is: its entries are damaged");
     g_autofree char *text = text_of(partition);
     g_assert_cmpstr(text, ==, "D /gone/\nD /gone/inner\nD /kind\nA /kind/\nA /kind/below\n");
-    g_free(before.bytes);
-    g_free(after.bytes);
 }
 
 int main(int argc, char **argv)
@@ -288,7 +170,7 @@ int main(int argc, char **argv)
         { "no-sparse", "-t ext2 -b 1024 -g 1024 -O ^sparse_super,^resize_inode" },
     };
     g_test_init(&argc, &argv, NULL);
-    folder = g_dir_make_tmp("lodge-ext4-XXXXXX", NULL);
+    rig_begin("lodge-ext4-XXXXXX");
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
         g_autofree char *changes = g_strdup_printf("/filesystems/ext4/changes/%s", options[i][0]);
         g_autofree char *many = g_strdup_printf("/filesystems/ext4/many/%s", options[i][0]);
@@ -300,8 +182,5 @@ int main(int argc, char **argv)
     g_test_add_func("/filesystems/ext4/unknown-feature", test_unknown_feature);
     g_test_add_func("/filesystems/ext4/cycle", test_cycle);
     g_test_add_func("/filesystems/ext4/damaged-folder", test_damaged_folder);
-    int result = g_test_run();
-    run("rm -rf %s", folder);
-    g_free(folder);
-    return result;
+    return rig_end(g_test_run());
 }
