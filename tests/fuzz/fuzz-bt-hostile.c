@@ -50,7 +50,7 @@ struct Hostile {
 
 static const char *const options[] = {
     "hot=1", "hot=1,code=256", "hot=1,poll", "hot=1,miss", "hot=1,insns=1", "hot=1,groups",
-    "hot=1,clobber", "hot=3",
+    "hot=1,clobber", "hot=3",       "hot=1,checked",
 };
 
 // ---- What the CPUs begin with ----

@@ -14,6 +14,9 @@
 //
 // A block is entered without a look-up as long as its budget lasts. Then the run loop has a look:
 // the translator makes a unit of what is entered often (translator.c).
+//
+// A block of a checked page (bt-vm.h) compares its bytes itself, by an instruction of its own that
+// it is entered at. So it is chained as any other.
 #pragma once
 
 #include "engine/vcpu/bt/bt-vm.h"
@@ -41,8 +44,17 @@ struct BtBlock {
     uint16_t forgets; // ... since the translator gave up all units so often (BtTranslator.forgets)
     bool cached; // false: code in MMIO, dropped after it ran
     bool aliased; // found at two linear addresses under this chain_key: has no links
+    bool checked; // of a checked page
+    const BtInsn *entry; // where it begins
     BtInsn insn[] __attribute__((aligned(64)));
 };
+
+// bt-block.c: leads the check of a checked block to the pages' first bytes. False: they are not
+// RAM, or do not hold what the block was decoded from.
+bool bt_block_check(BtBlock *block, const uint8_t *host, const uint8_t *host_second);
+// The page, or one of the two, is checked.
+bool bt_block_is_in_checked_page(const BtVm *vm, uint64_t physical, unsigned size_second,
+                                 uint64_t physical_second);
 
 #define BT_KEY_BITS 14 // of the mode key, see below
 #define BT_BLOCK_WRITES_BITS (32 - BT_KEY_BITS)
@@ -99,7 +111,7 @@ static inline unsigned bt_block_jump_index(uint64_t linear)
         (cpu)->block_rip = (rip_);                                                                 \
         (cpu)->instructions += bt_entered->count;                                                  \
         bt_entered->budget--;                                                                      \
-        BT_RUN((cpu), bt_entered->insn);                                                           \
+        BT_RUN((cpu), bt_entered->entry);                                                          \
     } while (0)
 
 #define BT_NO_REQUEST(cpu)                                                                         \

@@ -61,12 +61,26 @@ static bool revalidate(BtCpu *cpu, BtBlock *block, const uint8_t *host, const ui
     }
     block->generation = generation;
     block->generation_second = generation_second;
-    return true;
+    // Else nobody protects it by now.
+    return !bt_block_is_in_checked_page(cpu->vm, block->physical, block->size_second,
+                                        block->physical_second);
 }
 
-// Finds the block in the hash; drops one that memory has left behind.
+// Whether the block may run as it is. In a checked page no generation says so.
+static bool is_up_to_date(BtCpu *cpu, BtBlock *block, const uint8_t *host,
+                          const uint8_t *host_second)
+{
+    if (bt_block_is_in_checked_page(cpu->vm, block->physical, block->size_second,
+                                    block->physical_second) != block->checked)
+        return false;
+    if (block->checked)
+        return bt_block_check(block, host, host_second);
+    return generations_match(block) || revalidate(cpu, block, host, host_second);
+}
+
+// Finds the block in the hash; drops one that memory has left behind, which is *ret_stale then.
 static BtBlock *look_up(BtCpu *cpu, BtCache *cache, uint64_t physical, uint32_t key,
-                        const uint8_t *host, uint64_t linear)
+                        const uint8_t *host, uint64_t linear, const BtBlock **ret_stale)
 {
     BtBlock **at = &cache->bucket[hash_index(physical, key)];
     for (BtBlock *block; (block = *at); at = &block->hash_next) {
@@ -78,12 +92,28 @@ static BtBlock *look_up(BtCpu *cpu, BtCache *cache, uint64_t physical, uint32_t 
             uint64_t second = bt_fetch_page(cpu, (linear | 0xfff) + 1, &host_second);
             same = (second & ~UINT64_C(0xfff)) == block->physical_second;
         }
-        if (same && (generations_match(block) || revalidate(cpu, block, host, host_second)))
+        if (same && is_up_to_date(cpu, block, host, host_second))
             return block;
         *at = block->hash_next;
+        *ret_stale = block;
         return NULL;
     }
     return NULL;
+}
+
+// A block that only differs in what its instructions carry is as hot as the one before it: programs
+// that write an immediate before each run would never have a unit else.
+static void inherit(BtBlock *block, const BtBlock *stale)
+{
+    if (!stale->checked || stale->count != block->count)
+        return;
+    for (unsigned i = 0; i < block->count; i++) {
+        if (block->insn[i].handler != stale->insn[i].handler)
+            return;
+    }
+    block->budget = stale->budget;
+    block->spent = stale->spent;
+    block->forgets = stale->forgets;
 }
 
 // The block was found at `linear`. Under one key it has one place: what follows it elsewhere is
@@ -165,7 +195,7 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
     BtCache *cache = cpu->block_cache;
     uint64_t token = cpu->rip + cpu->segment[VCPU_CS].base;
     BtBlock **jump = &cpu->jump_cache[bt_block_jump_index(token)];
-    if (!alone && is_at(cpu, *jump, token))
+    if (!alone && is_at(cpu, *jump, token) && !(*jump)->checked)
         return *jump;
 
     uint64_t linear = token;
@@ -183,10 +213,14 @@ BtBlock *bt_cache_find(BtCpu *cpu, bool alone)
     uint64_t physical = bt_fetch_page(cpu, linear, &host);
     physical = (physical & ~UINT64_C(0xfff)) | (linear & 0xfff);
     uint32_t key = cpu->mode_key | (alone ? BT_KEY_ALONE : 0);
-    BtBlock *block = look_up(cpu, cache, physical, key, host, linear);
+    const BtBlock *stale = NULL;
+    BtBlock *block = look_up(cpu, cache, physical, key, host, linear, &stale);
     if (!block) {
+        const uint8_t *arena = cache->arena + cache->used;
         block = bt_block_form(cpu, &cache->decoders, physical, host, key);
         block->budget = bt_translator_budget(cpu);
+        if (stale && (const uint8_t *)block >= arena) // else all blocks went
+            inherit(block, stale);
         cpu->stats.translations++;
         if (block->cached) {
             BtBlock **bucket = &cache->bucket[hash_index(physical, key)];

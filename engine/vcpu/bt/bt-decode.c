@@ -72,6 +72,17 @@ void bt_select_memory(const ZydisDecodedOperand *operand, BtInsn *out)
     out->memory_size = operand->size / 8 <= 128 ? (uint8_t)(operand->size / 8) : 0;
 }
 
+bool bt_decode_stores(const BtDecoded *d)
+{
+    for (unsigned i = 0; i < d->insn.operand_count; i++) {
+        const ZydisDecodedOperand *operand = &d->operand[i];
+        if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            return true;
+    }
+    return false;
+}
+
 static void fill(const BtDecoded *d, BtInsn *out)
 {
     out->length = d->insn.length;
@@ -87,6 +98,8 @@ static void fill(const BtDecoded *d, BtInsn *out)
         out->flags |= BT_INSN_REP;
     if (d->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE)
         out->flags |= BT_INSN_REPNE;
+    if (bt_decode_stores(d))
+        out->flags |= BT_INSN_STORES;
 
     bool immediate = false;
     for (unsigned i = 0; i < d->insn.operand_count_visible; i++) {

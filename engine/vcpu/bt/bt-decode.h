@@ -27,6 +27,9 @@ bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, uns
 bool bt_decode_operands(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
                         unsigned available, BtDecoded *ret_decoded, bool *ret_known);
 
+// Whether the instruction may write to memory: also the stack, by a string, or an image of state.
+bool bt_decode_stores(const BtDecoded *d);
+
 // bt-decode-table.c: whether the guest's CPUID has what the instruction belongs to, and whether it
 // exists in the CPU's mode as this guest has it.
 bool bt_decode_allowed(const BtDecoders *decoders, const ZydisDecodedInstruction *insn);

@@ -18,6 +18,7 @@ enum {
     BT_INSN_REPNE = 1 << 2, // F2
     BT_INSN_HAS_MEMORY = 1 << 3,
     BT_INSN_QUIET = 1 << 5, // cannot fault, neither reads nor writes status flags
+    BT_INSN_STORES = 1 << 6, // may write memory
     BT_INSN_ENDS_BLOCK = 1 << 4, // set by a family whose handler may return to the run loop
 };
 

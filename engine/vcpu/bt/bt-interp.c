@@ -212,7 +212,7 @@ static void run_block(BtCpu *cpu, BtBlock *block)
     cpu->block_rip = cpu->rip;
     cpu->instructions += block->count;
     block->budget -= block->budget != 0;
-    bt_run_from(cpu, block->insn);
+    bt_run_from(cpu, block->entry);
 }
 
 // One instruction, with what single-stepping and breakpoints want around it.

@@ -9,6 +9,7 @@
 
 #include <gio/gio.h>
 #include <sys/mman.h>
+#include <x86intrin.h>
 
 #define GRANULE_BITS 6
 #define REGION_PAGE_BITS 9 // 2 MiB
@@ -36,25 +37,60 @@ static uint64_t region_count(const BtVm *vm)
     return (vm->page_count >> REGION_PAGE_BITS) + 1;
 }
 
-// Code on a page that was written so often is going to be made there again.
-enum { OFTEN_WRITTEN = 16, WRITES_KEPT = 64 };
+// Who writes a page with code so often within this time is going to do so again: what a store in C
+// costs, times the first, pays for making its code anew.
+enum { POINTS_TO_CHECK = 64, POINTS_OF_CODE = 4, TIME_SHIFT = 28, TIMES_MOST = 6 };
 
-// Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so. A page
-// that is written often keeps its bits, and with them its protection, for some more writes: to take
-// write entries away from every CPU and to give them back costs more than these writes in C.
-static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask, BtWriter writer)
+// A store to a page that is protected. True: it is to be checked from now on.
+static bool note_store(BtVm *vm, uint64_t page, bool to_code)
 {
-    if (!(__atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED) & mask))
-        return false;
+    BtCodePage *p = &vm->code_page[page];
+    uint16_t now = (uint16_t)(__rdtsc() >> TIME_SHIFT);
+    if ((uint16_t)(now - p->time) > 1)
+        p->points = 0;
+    p->time = now;
+    p->points = (uint16_t)(p->points + (to_code ? POINTS_OF_CODE : 1));
+    return p->points >= POINTS_TO_CHECK;
+}
+
+// The page's blocks are no longer valid. tlb_lock is held.
+static void renew_page(BtVm *vm, uint64_t page, BtWriter writer)
+{
     // In this order: a decoder that sees the new generation sets its bits after they were cleared.
-    uint32_t writes = __atomic_load_n(&vm->code_generation[page], __ATOMIC_RELAXED);
-    if (writes < OFTEN_WRITTEN || writes % WRITES_KEPT == 0)
-        __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&vm->code_granules[page], 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&vm->code_generation[page], 1, __ATOMIC_SEQ_CST);
-    pthread_mutex_lock(&vm->tlb_lock);
     unsigned slot = vm->written_count++ % BT_WRITTEN_PAGES;
     vm->written_page[slot] = page;
     vm->written_by[slot] = writer;
+}
+
+static void set_checked(BtVm *vm, uint64_t page, bool checked)
+{
+    BtCodePage *p = &vm->code_page[page];
+    p->points = 0;
+    if (checked)
+        p->times = MIN(p->times + 1, TIMES_MOST);
+    __atomic_store_n(&p->checked, checked, __ATOMIC_SEQ_CST);
+}
+
+// Where the granules of `mask` hold code, the page's blocks are no longer valid. True if so.
+static bool bump_page(BtVm *vm, uint64_t page, uint64_t mask, BtWriter writer)
+{
+    uint64_t granules = __atomic_load_n(&vm->code_granules[page], __ATOMIC_RELAXED);
+    bool checked = bt_vm_page_is_checked(vm, page << 12);
+    bool to_code = granules & mask;
+    bool by_cpu = writer == BT_WRITER_CPU;
+    bool check = by_cpu && granules && vm->translates && note_store(vm, page, to_code);
+    if (!to_code && !check && (by_cpu || !checked))
+        return false;
+    pthread_mutex_lock(&vm->tlb_lock);
+    if (check) {
+        set_checked(vm, page, true);
+    } else if (checked) { // what is there now is something else
+        set_checked(vm, page, false);
+        vm->code_page[page].times = 0;
+    }
+    renew_page(vm, page, writer);
     pthread_mutex_unlock(&vm->tlb_lock);
     return true;
 }
@@ -67,6 +103,21 @@ static void request_all(BtVm *vm, uint32_t request)
             __atomic_fetch_or(&vm->cpu[i]->request, request, __ATOMIC_SEQ_CST);
     }
     pthread_mutex_unlock(&vm->tlb_lock);
+}
+
+void bt_vm_protect_again(BtVm *vm, uint64_t physical)
+{
+    pthread_mutex_lock(&vm->tlb_lock);
+    set_checked(vm, physical >> 12, false);
+    renew_page(vm, physical >> 12, BT_WRITER_CPU);
+    pthread_mutex_unlock(&vm->tlb_lock);
+    request_all(vm, BT_REQUEST_CODE);
+}
+
+unsigned bt_vm_check_period(const BtVm *vm, uint64_t physical)
+{
+    enum { ENTRIES = 10000 };
+    return vm->checks_always ? 0 : ENTRIES << vm->code_page[physical >> 12].times;
 }
 
 // Withdraws an entry's write tag where it is of that page. The table is another CPU's, which may be
@@ -146,12 +197,13 @@ bool bt_vm_init(BtVm *vm, uint64_t limit, GError **error)
     vm->page_count = limit >> 12;
     vm->code_generation = sparse_new(vm->page_count * sizeof *vm->code_generation);
     vm->code_granules = sparse_new(vm->page_count * sizeof *vm->code_granules);
+    vm->code_page = sparse_new(vm->page_count * sizeof *vm->code_page);
     vm->code_regions = sparse_new(region_count(vm));
     vm->regions_plain = sparse_new(region_count(vm));
     vm->write_hints = sparse_new(vm->page_count * 2 * sizeof *vm->write_hints);
     pthread_mutex_init(&vm->atomic_lock, NULL);
     pthread_mutex_init(&vm->tlb_lock, NULL);
-    if (!vm->code_generation || !vm->code_granules || !vm->code_regions ||
+    if (!vm->code_generation || !vm->code_granules || !vm->code_page || !vm->code_regions ||
         !vm->regions_plain || !vm->write_hints) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
                     "Cannot reserve address space for the page table of a %" G_GUINT64_FORMAT
@@ -178,6 +230,8 @@ void bt_vm_finish(BtVm *vm)
         munmap(vm->code_generation, vm->page_count * sizeof *vm->code_generation);
     if (vm->code_granules)
         munmap(vm->code_granules, vm->page_count * sizeof *vm->code_granules);
+    if (vm->code_page)
+        munmap(vm->code_page, vm->page_count * sizeof *vm->code_page);
     if (vm->code_regions)
         munmap(vm->code_regions, region_count(vm));
     if (vm->regions_plain)
@@ -189,6 +243,7 @@ void bt_vm_finish(BtVm *vm)
     memset(&vm->listener, 0, sizeof vm->listener);
     vm->code_generation = NULL;
     vm->code_granules = NULL;
+    vm->code_page = NULL;
     vm->code_regions = NULL;
     vm->regions_plain = NULL;
     vm->write_hints = NULL;
@@ -204,6 +259,10 @@ uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size)
     pthread_mutex_lock(&vm->tlb_lock);
     uint32_t generation = __atomic_load_n(&vm->code_generation[page], __ATOMIC_ACQUIRE);
     __atomic_store_n(&vm->code_regions[page >> REGION_PAGE_BITS], 1, __ATOMIC_SEQ_CST);
+    if (bt_vm_page_is_checked(vm, physical)) {
+        pthread_mutex_unlock(&vm->tlb_lock);
+        return generation;
+    }
     uint64_t before = __atomic_fetch_or(&vm->code_granules[page],
                                         granule_mask(first, first + size - 1), __ATOMIC_SEQ_CST);
     if (!before) {

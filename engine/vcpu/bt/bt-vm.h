@@ -13,6 +13,12 @@
 // (bt_vm_protect_page), then reads the bytes: a store is either before the decoding or bumps the
 // generation. (Known gap: a store of another vCPU that has passed its TLB compare at that moment
 // and is then suspended.)
+//
+// Pages that are written again and again while their code runs, by programs that make code, change
+// it, or have data beside it, are "checked" instead, under the translator: nothing notices stores
+// to them, and their code is compared with memory each time that it is entered. So no block or unit
+// there goes on behind an instruction that stores. When code of theirs was entered often and found
+// unchanged, they are protected again.
 #pragma once
 
 #include "engine/vcpu/bt/bt-cpu.h"
@@ -24,6 +30,16 @@
 
 typedef enum { BT_WRITER_CPU, BT_WRITER_DEVICE, BT_WRITER_MAP } BtWriter;
 
+// How a page with code is written.
+typedef struct {
+    // A guess, which CPUs make without a lock.
+    uint16_t time;   // of the last store that was noticed, about tenths of a second
+    uint16_t points; // such stores lately; those to code count more
+    // With tlb_lock held:
+    uint8_t times;   // that it came to be checked
+    bool checked;
+} BtCodePage;
+
 struct BtVm {
     BackendVmConfig config;
     bool translates; // the backend is the translator
@@ -32,6 +48,8 @@ struct BtVm {
     uint64_t page_count;      // guest-physical pages below the map's limit that can hold RAM
     uint32_t *code_generation; // per page (sparse mapping)
     uint64_t *code_granules;   // per page: a bit per 64 bytes with decoded code (sparse mapping)
+    BtCodePage *code_page;     // per page (sparse mapping)
+    bool checks_always;        // for tests: all pages are checked
     uint8_t *code_regions;     // per 2 MiB: not 0 where a page ever held code
     uint8_t *regions_plain;    // per 2 MiB: see bt_vm_region_is_plain; tlb_lock
     uint32_t code_protections; // bt-range.c: moves on when a page gets to hold code. Atomic
@@ -51,6 +69,7 @@ struct BtVm {
 
 // Marks the bytes as holding code and removes every vCPU's write entries for the page they are in.
 // [physical, physical + size) is within one page. Returns the page's generation, read before.
+// Does nothing to a page that is checked: who wants to know looks behind this call.
 uint32_t bt_vm_protect_page(BtVm *vm, uint64_t physical, unsigned size);
 
 // Someone wrote [physical, physical + size), or something else is there now: bumps generations
@@ -60,6 +79,19 @@ static inline void bt_vm_code_written(BtVm *vm, uint64_t physical, uint64_t size
 {
     bt_vm_code_changed(vm, physical, size, BT_WRITER_CPU);
 }
+
+// The page's code is compared at each entry.
+static inline bool bt_vm_page_is_checked(const BtVm *vm, uint64_t physical)
+{
+    uint64_t page = physical >> 12;
+    return page < vm->page_count &&
+           (vm->checks_always || __atomic_load_n(&vm->code_page[page].checked, __ATOMIC_ACQUIRE));
+}
+
+// Ends that for a page that is checked.
+void bt_vm_protect_again(BtVm *vm, uint64_t physical);
+// How often code of the page is to be found unchanged before that: 0 for ever.
+unsigned bt_vm_check_period(const BtVm *vm, uint64_t physical);
 
 // A vCPU is about to write there (within one page that has code): leaves with BT_LEAVE_RETRY_ALONE
 // where the bytes belong to the block that is running.

@@ -94,7 +94,10 @@ static bool entry_set(BtCpu *cpu, const WalkStep *step, uint64_t bits)
     if (done) {
         if (page.dirty)
             __atomic_store_n(page.dirty, 1, __ATOMIC_RELAXED);
-        bt_vm_code_written(cpu->vm, address, step->size);
+        // No instruction that stores ends the block or unit here, so somebody has to notice.
+        bool checked = bt_vm_page_is_checked(cpu->vm, address);
+        bt_vm_code_changed(cpu->vm, address, step->size,
+                           checked ? BT_WRITER_DEVICE : BT_WRITER_CPU);
         leave_own_block(cpu, address, step->size);
     }
     return done;

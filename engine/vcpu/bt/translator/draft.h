@@ -7,6 +7,7 @@
 //   emit-divide.c  DIV, IDIV
 //   emit-stack.c   PUSH, POP, LEAVE
 //   emit-branch.c  near control transfers
+// checked.c puts a check before them in pages whose code changes again and again.
 // What they put into code and what depends on the unit's RIP or index they note by relocate.c.
 // An emitter returns false, having emitted nothing, for what is not its own; the rest is called
 // out. Accesses to guest memory all go through emit-memory.c.
@@ -28,6 +29,7 @@ typedef struct {
     bool changes_flags;  // may set some
     bool flags_live;     // wanted before it: code may not change the host's unless they are saved
     uint32_t live_after; // of BT_STATUS_FLAGS
+    bool varies;       // its immediate is read from the guest's code (checked.c)
     bool window;       // an STI that runs inline: a poll follows behind the next instruction
     bool fpu;          // emit-simd.c or emit-x87.c knows it
     uint8_t classes;   // what it needs: of BT_GATE_UNIT
@@ -113,6 +115,7 @@ typedef struct BtDraft {
     uint16_t site_insn[4 * BT_UNIT_MAX]; // whose the unit's sites are
     uint32_t first_site;
     const BtDecoders *decoders;
+    const uint8_t *host; // the first byte of the guest's page
     enum { BT_FLAGS_NATIVE, BT_FLAGS_SAVED } flags; // emit-flags.c
     // The one of R12-R15 that is in T3 as well as in BtCpu.gpr (HOST_NONE: none): here, and at the
     // present instruction's beginning. Only emitters that say so (hold) may make or use it.
@@ -228,6 +231,13 @@ void bt_emit_of_rip(BtDraft *d, unsigned reg, uint64_t value);
 // Calls or jumps to a thunk; distance_at: of that.
 void bt_reach_thunk(BtDraft *d, uint8_t *distance_at, uint32_t thunk);
 
+// ---- checked.c ----
+
+// Whether the instruction's immediate has changed before, and can be read when it runs.
+bool bt_immediate_varies(const BtDraft *d, const BtGuestInsn *g);
+// At the unit's beginning, what a checked one needs to be sure of its bytes.
+void bt_emit_check(BtDraft *d);
+
 // ---- groups.c ----
 
 // Finds the unit's groups; before it is emitted, d->count instructions being there.
@@ -260,6 +270,9 @@ bool bt_flags_wanted_native(const BtGuestInsn *g);
 bool bt_copy_is_nothing(ZydisMnemonic mnemonic);
 
 bool bt_emit_copy(BtDraft *d);
+// The instruction, its memory operand apart, can take its immediate from memory: then *ret_size is
+// how many bytes that has, which end the instruction.
+bool bt_copy_takes_immediate(const BtGuestInsn *g, unsigned *ret_size);
 // Whether the instruction is one of those that emit-copy.c knows (translated alike or not).
 bool bt_copy_known(const ZydisDecodedInstruction *insn);
 

@@ -421,6 +421,44 @@ bool bt_copy_is_nothing(ZydisMnemonic mnemonic)
     }
 }
 
+// ---- Immediates that are read when the instruction runs ----
+
+bool bt_copy_takes_immediate(const BtGuestInsn *g, unsigned *ret_size)
+{
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    if (insn->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || g->memory != 0xff ||
+        insn->operand_width < 32 || insn->raw.imm[0].size < 32 || insn->raw.imm[1].size)
+        return false;
+    bool accumulator = (insn->opcode & 0xc7) == 0x05; // ADD ... CMP
+    bool moves = (insn->opcode & 0xf8) == 0xb8 || insn->opcode == 0xc7;
+    int guest = bt_general_register(g->decoded.operand[0].reg.value);
+    *ret_size = insn->raw.imm[0].size / 8;
+    return (accumulator || moves || insn->opcode == 0x81) && guest >= 0 && guest < 16 &&
+           bt_host_of((unsigned)guest) != HOST_NONE;
+}
+
+static void emit_with_read_immediate(BtDraft *d)
+{
+    const BtGuestInsn *g = bt_draft_insn(d);
+    const ZydisDecodedInstruction *insn = &g->decoded.insn;
+    HostCode *c = &d->code;
+    unsigned size = insn->operand_width / 8;
+    unsigned to = bt_host_of((unsigned)bt_general_register(g->decoded.operand[0].reg.value));
+    unsigned offset = (unsigned)((int32_t)(d->unit->physical & 0xfff) + g->rip);
+    host_load_constant(c, HOST_T1, (uintptr_t)(d->host + offset + insn->raw.imm[0].offset));
+    HostMemory at = host_based(HOST_T1, 0);
+    bool extends = size == 8 && insn->raw.imm[0].size == 32;
+    if (extends)
+        host_op_memory(c, 8, 0x63, HOST_T2, at); // movsxd
+    bool moves = insn->mnemonic == ZYDIS_MNEMONIC_MOV;
+    unsigned extension = insn->opcode == 0x81 ? insn->raw.modrm.reg : insn->opcode >> 3 & 7u;
+    unsigned opcode = moves ? 0x8b : extension << 3 | 3;
+    if (extends)
+        host_op_registers(c, 8, opcode, to, HOST_T2);
+    else
+        host_op_memory(c, size, opcode, to, at);
+}
+
 static void end_flags(BtDraft *d, const Operands *o)
 {
     if (d->flags == BT_FLAGS_NATIVE || !bt_flags_wanted_native(bt_draft_insn(d)))
@@ -444,6 +482,10 @@ bool bt_emit_copy(BtDraft *d)
     Operands o = { .at = { .base = HOST_NONE, .index = HOST_NONE } };
     if (!take_operands(g, &o))
         return false;
+    if (g->varies) {
+        emit_with_read_immediate(d);
+        return true;
+    }
     BtAccess access;
     if (o.memory && !bt_access_of_operand(d, g, g->memory, &access))
         return false;

@@ -54,7 +54,7 @@ void bt_emit_site(BtDraft *d, uint8_t *distance_at, unsigned flags, unsigned siz
     t->site[index] = (BtSite){
         .unit = d->unit_index, .rip = g->rip, .retry = bt_draft_offset(d, g->start),
         .before = (uint16_t)d->at, .size = (uint16_t)size,
-        .flags = (uint8_t)(flags | (d->flags == BT_FLAGS_SAVED ? BT_SITE_FLAGS_KEPT : 0) |
+        .flags = (uint16_t)(flags | (d->flags == BT_FLAGS_SAVED ? BT_SITE_FLAGS_KEPT : 0) |
                            (bt_draft_in_shadow(d) ? BT_SITE_SHADOW : 0)),
         .open = d->open, .held_before = d->held_before, .held_after = HOST_NONE,
         .alignment = g->alignment,

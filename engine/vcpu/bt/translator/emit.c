@@ -285,7 +285,7 @@ static void emit_entries(BtDraft *d)
     BtUnit *unit = d->unit;
     bool live = d->insn[0].flags_live;
     unit->saved = bt_draft_offset(d, c->at);
-    if (live && saves_first(d)) {
+    if (live && (unit->checked || saves_first(d))) {
         d->flags = BT_FLAGS_SAVED;
         emit_poll(d, false, unit->rip, 0);
         return;
@@ -319,6 +319,7 @@ bool bt_emit_unit(BtDraft *d)
     const uint8_t *polled = c->at;
     bool begins_saved = d->flags == BT_FLAGS_SAVED;
     emit_count(d);
+    bt_emit_check(d);
     for (d->at = 0; d->at < d->count; d->at++) {
         emit_insn(d);
         if (bt_draft_in_shadow(d)) {

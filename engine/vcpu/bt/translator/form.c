@@ -152,6 +152,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
         note_fpu(g);
         g->window = false;
         g->poll = NULL;
+        g->varies = bt_immediate_varies(d, g);
         d->count++;
         low = MIN(low, offset);
         high = MAX(high, offset + length);
@@ -181,7 +182,7 @@ static void take_instructions(BtDraft *d, Work *work, unsigned offset)
                 return;
             break;
         }
-        if (d->unit->physical_second)
+        if (d->unit->physical_second || (d->unit->checked && bt_decode_stores(&g->decoded)))
             return;
         offset += length;
     }
@@ -252,7 +253,8 @@ enum { PEEKS_PER_WAY = 12, PEEK_DEPTH = 1 };
 
 static uint32_t wanted_at(BtDraft *d, Work *work, uint64_t rip)
 {
-    if (d->t->options.exact_flags)
+    // A checked unit does not learn of changes elsewhere.
+    if (d->t->options.exact_flags || d->unit->checked)
         return BT_STATUS_FLAGS;
     work->peeks = PEEKS_PER_WAY;
     return peek(d, work, rip, PEEK_DEPTH);
@@ -291,6 +293,8 @@ static void find_live_flags(BtDraft *d, Work *work)
             live = g->reads_flags | (live & ~g->writes_flags);
         g->flags_live = live || exact;
     }
+    // Other code, if its check finds that, may want them.
+    d->insn[0].flags_live |= d->unit->checked;
 }
 
 // Whether the unit's end goes back, or anywhere.
@@ -325,6 +329,8 @@ static bool note_bytes(BtDraft *d, const Work *work)
     for (unsigned i = 0; i < d->count; i++) {
         unsigned offset = (unsigned)((int32_t)(unit->physical & 0xfff) + d->insn[i].rip);
         unsigned size = d->insn[i].decoded.insn.length;
+        if (d->insn[i].varies)
+            size -= d->insn[i].decoded.insn.raw.imm[0].size / 8;
         run[i] = (BtUnitRun){ (uint16_t)offset, (uint16_t)MIN(size, 0x1000 - offset) };
     }
     qsort(run, d->count, sizeof *run, compare_runs);
@@ -354,7 +360,8 @@ void *bt_draft_space_new(void)
 BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *block, uint64_t linear,
                      uint64_t physical, const uint8_t *host)
 {
-    if (!host || physical >> 12 >= cpu->vm->page_count || cpu->code_bits == 16)
+    if (!host || physical >> 12 >= cpu->vm->page_count || cpu->code_bits == 16 ||
+        (block->checked && block->size_second))
         return NULL;
     BtTranslator *t = cpu->translator;
     Work *work = t->draft;
@@ -362,7 +369,8 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     BtDraft *d = &work->draft;
     BtUnit *unit = bt_units_begin(cpu);
     *unit = (BtUnit){ .rip = cpu->rip, .linear = linear, .physical = physical,
-                      .key = cpu->mode_key, .limit = cpu->segment[VCPU_CS].limit };
+                      .key = cpu->mode_key, .limit = cpu->segment[VCPU_CS].limit,
+                      .checked = block->checked };
     d->cpu = cpu;
     d->t = t;
     d->unit = unit;
@@ -372,6 +380,7 @@ BtUnit *bt_unit_form(BtCpu *cpu, const BtDecoders *decoders, const BtBlock *bloc
     d->first_site = t->sites;
     d->fixups = 0;
     d->decoders = decoders;
+    d->host = host;
     d->code = (HostCode){ t->writable + t->used, t->writable + t->size, false };
 
     memcpy(work->page, host, 0x1000);

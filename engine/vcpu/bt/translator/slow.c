@@ -186,13 +186,17 @@ const uint8_t *bt_unit_slow(BtCpu *cpu, uint32_t index, uint64_t linear)
 {
     BtTranslator *t = cpu->translator;
     const BtSite site = t->site[index];
-    const BtUnit *unit = &t->unit[site.unit];
+    BtUnit *unit = &t->unit[site.unit];
     if (site.flags & BT_SITE_FLAGS_KEPT)
         cpu->flags_status = (uint16_t)cpu->unit_flags;
     uint64_t rip = (unit->rip + (uint64_t)(int64_t)site.rip) & cpu->rip_mask;
     unsigned rest = unit->count - site.before - 1u;
     cpu->rip = rip;
     cpu->instructions -= rest + 1;
+    if (site.flags & BT_SITE_CHECK) {
+        bt_unit_checked(cpu, unit);
+        return NULL;
+    }
     bool opens = site.flags & BT_SITE_OPEN;
     uint32_t changes = cpu->mmu->mirror_changes;
     bool again = opens || (may_refill(t, cpu->instructions) && refill(cpu, &site, linear));

@@ -54,9 +54,11 @@ static void read_options(BtTranslatorOptions *options)
             options->clobber = number;
         else if (!strcmp(words[i], "miss"))
             options->always_miss = number;
+        else if (!strcmp(words[i], "checked"))
+            options->checked = number;
         else
             g_warning("LODGE_TRANSLATOR: '%s' is none of hot, insns, code, ranges, exact, poll, "
-                      "groups, clobber, miss",
+                      "groups, clobber, miss, checked",
                       words[i]);
     }
 }
@@ -93,6 +95,7 @@ bool bt_translator_create(BtCpu *cpu, GError **error)
     t->bmi2 = __builtin_cpu_supports("bmi2");
     t->avx = __builtin_cpu_supports("avx");
     cpu->always_miss = options.always_miss;
+    cpu->vm->checks_always = options.checked;
     cpu->translator = t;
     cpu->self = cpu;
     cpu->unit_rsp = (uint8_t *)cpu + BT_UNIT_RSP;
@@ -184,7 +187,7 @@ static bool is_hot(BtCpu *cpu, BtBlock *block, uint64_t physical)
         block->forgets = (uint16_t)t->forgets;
         block->spent = 0;
     }
-    unsigned writes = bt_units_writes(cpu, physical);
+    unsigned writes = bt_units_writes(cpu, physical) + (block->checked ? t->wasted : 0);
     unsigned steps = MIN(writes / WRITES_PER_STEP + t->pressure, MOST_STEPS);
     unsigned spent = block->spent + hot;
     if (spent >= MIN(hot << steps, UINT16_MAX))

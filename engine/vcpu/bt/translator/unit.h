@@ -21,6 +21,7 @@
 //            goes back to the instruction's beginning, or runs the instruction as the interpreter
 //            does and goes on behind it (slow.c)
 //   call-out an instruction that always runs as the interpreter does
+// A unit of a checked page (bt-vm.h) compares its bytes when it is entered (checked.c).
 // Memory of units, links, sites and code is given up as a whole (bt_units_forget); a unit that is
 // dropped because its code changed stays where it is until then, but nothing leads to it.
 #pragma once
@@ -67,6 +68,7 @@ struct BtUnit {
     bool dropped;
     bool spoilt;        // is never found again
     bool fixed;         // is good for its own linear address only
+    bool checked;       // of a checked page
     uint32_t left;      // linear page that it was at before, cut off; 0: none
     uint32_t saved, entry;
     uint64_t physical_second; // page that its only instruction reaches into, 0: none
@@ -81,8 +83,10 @@ struct BtUnit {
     uint16_t links, sites, fixups;
     uint32_t first_link, first_site;
     uint32_t end;       // offset behind its code, which begins at `saved`
+    uint32_t entries_left; // checked: until its page is protected again, less one
     uint8_t *bytes;     // those bytes as they were, for comparison
-    BtUnitRun *run;     // the parts of them that are code
+    BtUnitRun *run;     // the parts of them that are code, but for immediates that are read
+                        // from there when they are wanted (checked.c)
     const BtFixup *fixup; // what depends on where it lies
 } __attribute__((aligned(64)));
 
@@ -110,6 +114,7 @@ enum {
     BT_SITE_STORES = 1 << 6, // ... which has to allow stores, too; READ or WRITE is the access's
     BT_SITE_LEAVES = 1 << 7, // where C runs its instruction, the unit is left
     BT_SITE_OPEN = 1 << 3, // no access: classes of instructions have to be opened (residency.c)
+    BT_SITE_CHECK = 1 << 8, // no access: the unit's bytes changed, or did not for long (checked.c)
 };
 
 typedef struct {
@@ -121,7 +126,7 @@ typedef struct {
     uint16_t size;    // bytes of the access; BT_SITE_OPEN: the classes
     uint16_t range;   // its slot in cpu->range, 0: none
     uint16_t delta;   // BT_SITE_GROUP: from the window's first byte to the access
-    uint8_t flags;    // BT_SITE_*
+    uint16_t flags;   // BT_SITE_*
     uint8_t held_before, held_after; // guest register in T3 at retry and next (draft.h)
     uint8_t open;     // classes that are open before it and have to be behind it
     uint8_t alignment; // of the access, minus one: who breaks it faults before a miss is looked at
@@ -165,6 +170,7 @@ typedef struct {
     bool clobber;         // vector registers lose their contents wherever C is called
     unsigned ranges;      // pairs of slots (loads, stores) that places are spread over
     bool always_miss;     // no access finds the TLB filled
+    bool checked;         // all pages are checked (bt-vm.h)
 } BtTranslatorOptions;
 
 enum { BT_LOOKUP_SIZES = 7 };
@@ -183,6 +189,7 @@ struct BtTranslator {
     // Thunks (thunks.c), offsets.
     // RIP of units that are made without groups, and without ranges of their own, by hash.
     uint64_t ungrouped[BT_WITHOUT], unranged[BT_WITHOUT];
+    uint64_t varies[BT_WITHOUT]; // physical addresses of code bytes that changed, by hash
     uint32_t enter, leave, slow, call_out, vectors_store, vectors_load;
     uint32_t lookup[2][BT_LOOKUP_SIZES]; // loads, stores; by log2 of the size (emit-memory.c)
     BtUnit *unit;              // [BT_UNITS], 0 is none
@@ -198,6 +205,7 @@ struct BtTranslator {
     void *draft;               // form.c's work space
     unsigned forgets;          // times that all units went
     uint64_t forgot_at;        // cpu->instructions at the last time
+    unsigned wasted;           // checked units that lately went before they were of use
     unsigned pressure;         // that was before they were of use: code must be 2^this times hotter
     uint32_t pending;          // the link by which the last unit was left, 0: none
     // The jump table's salts: a number for each chain key, by a hash of the key.
@@ -276,6 +284,11 @@ static inline unsigned bt_without_hash(const BtUnit *unit)
 {
     return (unsigned)(unit->rip ^ unit->rip >> 10) & (BT_WITHOUT - 1);
 }
+
+// ---- checked.c ----
+
+// By its check: the code of a checked unit changed, or was found unchanged for long.
+void bt_unit_checked(BtCpu *cpu, BtUnit *unit);
 
 // ---- groups.c ----
 

@@ -181,13 +181,17 @@ bool bt_units_protect(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
         if (memcmp(host + run->offset, unit->bytes + run->offset - unit->low, run->size) != 0)
             return false;
     }
+    // Else nobody protects it by now, or it makes sure of itself where nobody has to.
+    if (bt_vm_page_is_checked(cpu->vm, page) != unit->checked)
+        return false;
     if (!unit->physical_second)
         return true;
     unsigned first = 0x1000 - unit->low;
     unsigned size = unit->size - first;
     unit->generation_second = bt_vm_protect_page(cpu->vm, unit->physical_second, size);
     GuestPage second = guest_memory_page(cpu->config->memory, unit->physical_second);
-    return second.host_read && memcmp(second.host_read, unit->bytes + first, size) == 0;
+    return second.host_read && !bt_vm_page_is_checked(cpu->vm, unit->physical_second) &&
+           memcmp(second.host_read, unit->bytes + first, size) == 0;
 }
 
 // The second page is still behind the first. May raise.
@@ -208,10 +212,11 @@ static bool generations_match(const BtUnit *unit)
                 unit->generation_second);
 }
 
-// Whether a dropped unit is as good as new: memory holds what it was made from.
+// Whether a dropped unit is as good as new: memory holds what it was made from. A checked one knows
+// where that was on the host.
 static bool revive(BtCpu *cpu, BtUnit *unit, const uint8_t *host)
 {
-    if (!host || !bt_units_protect(cpu, unit, host))
+    if (!host || unit->checked || !bt_units_protect(cpu, unit, host))
         return false;
     unit->dropped = false;
     cpu->stats.units[VCPU_UNIT_REVIVED]++;
