@@ -520,7 +520,7 @@ static int run_diff(const CliCall *call)
 }
 
 static const CliOption diff_options[] = {
-    { "--files", NULL, "files added (A), deleted (D), modified (M), renamed (R): ext4, FAT" },
+    { "--files", NULL, "files added (A), deleted (D), modified (M), renamed (R): ext4, FAT, NTFS" },
     { "--json", NULL, "print JSON" },
 };
 

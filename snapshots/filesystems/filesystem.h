@@ -38,6 +38,7 @@ typedef struct {
 
 extern const FilesystemOps filesystem_ext4_ops;
 extern const FilesystemOps filesystem_fat_ops;
+extern const FilesystemOps filesystem_ntfs_ops;
 
 // The reader for what is there, or NULL.
 const FilesystemOps *filesystem_probe(DiskReader *disk);

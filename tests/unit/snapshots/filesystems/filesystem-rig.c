@@ -128,7 +128,8 @@ void assert_no_problems(const PartitionChanges *partition)
 
 void assert_problem(const PartitionChanges *partition, const char *words)
 {
-    g_assert_cmpuint(partition->problems->len, ==, 1);
+    if (partition->problems->len != 1)
+        g_error("%u sentences, and not one with '%s'", partition->problems->len, words);
     const char *problem = partition->problems->pdata[0];
     if (!strstr(problem, words))
         g_error("'%s' does not say '%s'", problem, words);
