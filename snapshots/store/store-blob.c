@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Small volumes that are read and replaced whole, with a checksum of their content. A replacement
 // is written beside the old bytes and takes their place in one step, so that every commit has
-// either the old or the new ones.
+// either the old or the new ones. Blocks of zeros, which machines' devices have many of, are
+// holes.
 #include "snapshots/store/store-private.h"
 
 #include <errno.h>
@@ -36,19 +37,38 @@ static int write_placed(Store *store, const StorePlacement *p, const uint8_t *by
     return result;
 }
 
+// The first block from `block` on that is not of the kind: zeros, or other bytes. At most `blocks`.
+static uint64_t skip(const uint8_t *bytes, size_t size, uint64_t block, uint64_t blocks, bool zeros)
+{
+    for (; block < blocks; block++) {
+        const uint8_t *at = bytes + (block << STORE_BLOCK_BITS);
+        size_t length = MIN(size - (block << STORE_BLOCK_BITS), STORE_BLOCK);
+        bool is_zero = *at == 0 && memcmp(at, at + 1, length - 1) == 0;
+        if (is_zero != zeros)
+            break;
+    }
+    return block;
+}
+
 // Room for the bytes, and the bytes in it, out of the reserve where there is no other. Without the
 // mutex.
 static int write_bytes(Store *store, uint32_t volume, GBytes *data, GArray *placements)
 {
     size_t size;
     const uint8_t *bytes = g_bytes_get_data(data, &size);
-    uint64_t blocks = (size + STORE_BLOCK - 1) >> STORE_BLOCK_BITS, done = 0;
+    uint64_t blocks = (size + STORE_BLOCK - 1) >> STORE_BLOCK_BITS, done = 0, end = 0;
     bool from_reserve = false;
-    while (done < blocks) {
+    for (;;) {
+        if (done == end) {
+            done = skip(bytes, size, done, blocks, true);
+            end = skip(bytes, size, done, blocks, false);
+        }
+        if (done == blocks)
+            return 0;
         StorePlacement p = { .vblock = done };
         g_mutex_lock(&store->mutex);
-        int result = from_reserve ? store_reserve_take(store, blocks - done, &p.phys, &p.count)
-                                  : store_space_new_data(store, volume, done, blocks - done, 0,
+        int result = from_reserve ? store_reserve_take(store, end - done, &p.phys, &p.count)
+                                  : store_space_new_data(store, volume, done, end - done, 0,
                                                          false, &p.phys, &p.count);
         g_mutex_unlock(&store->mutex);
         if (result == 0) {
@@ -71,7 +91,6 @@ static int write_bytes(Store *store, uint32_t volume, GBytes *data, GArray *plac
             return result;
         from_reserve = true;
     }
-    return 0;
 }
 
 static int place(Store *store, StoreRecord *record, StoreSlot *slot, GArray *placements)
@@ -107,6 +126,7 @@ static int replace(Store *store, StoreRecord *record, StoreSlot *slot, GBytes *d
     if (result < 0)
         return result;
     slot->size = 0;
+    slot->base_limit = 0; // its holes are zeros
     slot->content = 0;
     if (!data) {
         store_slot_remove(store, record, slot);

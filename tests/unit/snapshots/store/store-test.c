@@ -246,6 +246,32 @@ static void test_blobs(Fixture *f, gconstpointer data)
     check(f->store);
 }
 
+// Zeros within a blob take no room, and read back as such.
+static void test_blob_with_zeros(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *bytes = g_malloc0(3 * MIB);
+    bytes[5] = bytes[MIB - 1] = bytes[MIB] = bytes[2 * MIB] = 7;
+    for (uint32_t size = 3 * MIB - 5; size > 4096; size /= 2) {
+        g_autoptr(GBytes) blob = g_bytes_new(bytes, size);
+        g_assert_true(store_blob_put(f->store, STORE_CURRENT, "nvram", blob, &error));
+        g_assert_true(store_commit(f->store, &error));
+        reopen(f);
+        g_autoptr(GBytes) again = store_blob_get(f->store, STORE_CURRENT, "nvram", &error);
+        g_assert_true(again && g_bytes_equal(again, blob));
+        StoreInfo info;
+        store_info(f->store, &info);
+        g_assert_cmpuint(info.data_bytes, <=, 4 * 4096);
+        check(f->store);
+    }
+    g_autoptr(GBytes) zeros = g_bytes_new(bytes + 2 * MIB + 1, 9000);
+    g_assert_true(store_blob_put(f->store, STORE_CURRENT, "nvram", zeros, &error));
+    reopen(f);
+    g_autoptr(GBytes) again = store_blob_get(f->store, STORE_CURRENT, "nvram", &error);
+    g_assert_true(again && g_bytes_equal(again, zeros));
+    check(f->store);
+}
+
 static uint64_t host_bytes(const char *path)
 {
     struct stat st;
@@ -1045,6 +1071,7 @@ int main(int argc, char **argv)
     TEST("live", test_live);
     TEST("live-aborted", test_live_aborted);
     TEST("blobs", test_blobs);
+    TEST("blob-with-zeros", test_blob_with_zeros);
     TEST("discard-punches", test_discard_punches);
     TEST("sizes", test_sizes);
     TEST("diff", test_diff);
