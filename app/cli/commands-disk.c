@@ -70,11 +70,69 @@ static void pass_on(GPtrArray *arguments, const CliCall *call, const char *optio
         add(arguments, option, value, NULL);
 }
 
-// Runs the engine's part, which shares the terminal: Ctrl+C ends it, and we tidy up behind it.
+// ---- The engine's part ----
+
+// Ctrl+C and SIGTERM end the engine's part; what was begun here is taken back behind it.
+static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t engine_pid; // 0: it does not run
+
+typedef struct {
+    struct sigaction interrupt, terminate; // what was before
+} SignalGuard;
+
+static void note_signal(int number)
+{
+    interrupted = 1;
+    if (engine_pid)
+        kill(engine_pid, SIGINT); // tidies up as well
+}
+
+static void signal_guard_set(SignalGuard *guard)
+{
+    struct sigaction action = { .sa_handler = note_signal, .sa_flags = SA_RESTART };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, &guard->interrupt);
+    sigaction(SIGTERM, &action, &guard->terminate);
+}
+
+static void signal_guard_clear(SignalGuard *guard)
+{
+    sigaction(SIGINT, &guard->interrupt, NULL);
+    sigaction(SIGTERM, &guard->terminate, NULL);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SignalGuard, signal_guard_clear)
+
+static bool check_interrupted(GError **error)
+{
+    if (!interrupted)
+        return true;
+    g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "cancelled");
+    return false;
+}
+
+// It shares the terminal, and says itself what goes wrong: no error then.
+static bool wait_for_engine(GSubprocess *process, GError **error)
+{
+    const char *pid = g_subprocess_get_identifier(process);
+    engine_pid = pid ? (sig_atomic_t)g_ascii_strtoll(pid, NULL, 10) : 0;
+    if (interrupted && engine_pid) // before its number was known
+        kill(engine_pid, SIGINT);
+    bool waited = g_subprocess_wait(process, NULL, error);
+    engine_pid = 0;
+    if (!waited || g_subprocess_get_successful(process))
+        return waited;
+    if (g_subprocess_get_if_exited(process))
+        return false;
+    if (check_interrupted(error))
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "lodge-engine was ended by signal %d",
+                    g_subprocess_get_term_sig(process));
+    return false;
+}
+
 static bool run_engine(GPtrArray *arguments, GError **error)
 {
     g_autofree char *program = program_find("lodge-engine", error);
-    if (!program)
+    if (!program || !check_interrupted(error))
         return false;
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     add(argv, program, "--disk", NULL);
@@ -83,15 +141,9 @@ static bool run_engine(GPtrArray *arguments, GError **error)
     g_autoptr(GSubprocessLauncher) launcher =
         g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDIN_INHERIT);
     g_subprocess_launcher_setenv(launcher, "LODGE_PROGRAM_NAME", "lodgectl", TRUE);
-    void (*interrupt)(int) = signal(SIGINT, SIG_IGN);
-    void (*terminate)(int) = signal(SIGTERM, SIG_IGN);
     g_autoptr(GSubprocess) process =
         g_subprocess_launcher_spawnv(launcher, (const char *const *)argv->pdata, error);
-    bool done = process && g_subprocess_wait(process, NULL, error) &&
-                g_subprocess_get_successful(process);
-    signal(SIGINT, interrupt);
-    signal(SIGTERM, terminate);
-    return done; // where it was started, it has said what went wrong
+    return process && wait_for_engine(process, error);
 }
 
 static int fail(GError *error)
@@ -123,26 +175,6 @@ static bool find_node(LodgeSnapshots1 *proxy, const char *text, Pinned *ret_pinn
     return true;
 }
 
-static bool pin(const Target *target, const char *node, const char *why, Pinned *ret_pinned,
-                GError **error)
-{
-    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
-    if (!proxy)
-        return false;
-    if (node) {
-        if (!find_node(proxy, node, ret_pinned, error))
-            return false;
-    } else {
-        *ret_pinned = (Pinned){ 0, true, true };
-        if (!lodge_snapshots1_call_take_sync(proxy, why, "", FALSE,
-                                             &ret_pinned->id, NULL, error))
-            return false;
-    }
-    return !ret_pinned->protected_now ||
-           (vm_hold_add(target->folder, ret_pinned->id, ret_pinned->made, error) &&
-            lodge_snapshots1_call_set_protected_sync(proxy, ret_pinned->id, TRUE, NULL, error));
-}
-
 // The service may have ended since: it is another connection.
 static bool unpin(const Target *target, const Pinned *pinned, GError **error)
 {
@@ -157,6 +189,31 @@ static bool unpin(const Target *target, const Pinned *pinned, GError **error)
     if (done)
         vm_hold_remove(target->folder, pinned->id);
     return done;
+}
+
+static bool protect(const Target *target, LodgeSnapshots1 *proxy, const Pinned *pinned,
+                    GError **error)
+{
+    return vm_hold_add(target->folder, pinned->id, pinned->made, error) &&
+           lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, TRUE, NULL, error);
+}
+
+// node: NULL: what is now, of which one is taken.
+static bool pin(const Target *target, const char *node, const char *why, Pinned *ret_pinned,
+                GError **error)
+{
+    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
+    if (!proxy || (node && !find_node(proxy, node, ret_pinned, error)))
+        return false;
+    if (!node) {
+        *ret_pinned = (Pinned){ 0, true, true };
+        if (!lodge_snapshots1_call_take_sync(proxy, why, "", FALSE, &ret_pinned->id, NULL, error))
+            return false;
+    }
+    if (!ret_pinned->protected_now || protect(target, proxy, ret_pinned, error))
+        return true;
+    unpin(target, ret_pinned, NULL);
+    return false;
 }
 
 static bool choose_exported(Target *target, const char *disk, GError **error)
@@ -179,6 +236,8 @@ static bool choose_exported(Target *target, const char *disk, GError **error)
 static int run_export(const CliCall *call)
 {
     GError *error = NULL;
+    g_auto(SignalGuard) guard;
+    signal_guard_set(&guard);
     g_auto(Target) target = { 0 };
     Pinned pinned = { 0 };
     if (!target_open(&target, cli_argument(call, 0), &error) ||
@@ -222,6 +281,8 @@ static const CliCommand command_export = {
 int run_snapshot_files(const CliCall *call)
 {
     GError *error = NULL;
+    g_auto(SignalGuard) guard;
+    signal_guard_set(&guard);
     g_auto(Target) target = { 0 };
     Pinned before = { 0 }, after = { 0 };
     const char *second = call->arguments->len > 2 ? cli_argument(call, 2) : NULL;
@@ -284,6 +345,8 @@ static bool put_in(Target *target, GError **error)
 static int run_import(const CliCall *call)
 {
     GError *error = NULL;
+    g_auto(SignalGuard) guard;
+    signal_guard_set(&guard);
     g_auto(Target) target = { 0 };
     const char *machine = cli_argument(call, 0);
     if (!target_open(&target, machine, &error) || !check_off(&target, machine, &error) ||

@@ -1,45 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// snapshot take, list, show, goto, delete, undelete, rename, note, protect, diff, empty-bin: the
-// tree of snapshots. The JSON forms are for scripts; members are added, never changed.
+// snapshot take, list, show, diff, and the table of all of them (commands-snapshot-change.c has the
+// others). The JSON forms are for scripts; members are added, never changed.
 #include "app/cli/commands.h"
 
 #include "engine/base/json-text.h"
 #include "app/cli/job.h"
-#include "app/client/vm-client.h"
-#include "app/client/vm-clone.h"
+#include "app/cli/snapshot-tree.h"
 
 #include <stdio.h>
 #include <string.h>
-
-// A machine's snapshots, connected to and read.
-typedef struct {
-    LodgeSnapshots1 *proxy;
-    GPtrArray *nodes;
-} Tree;
-
-static void tree_clear(Tree *tree)
-{
-    g_clear_object(&tree->proxy);
-    g_clear_pointer(&tree->nodes, g_ptr_array_unref);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Tree, tree_clear)
-
-static bool tree_open(const char *machine, Tree *tree, GError **error)
-{
-    g_autofree char *folder = vm_folder_find(machine, error);
-    tree->proxy = folder ? snapshots_connect(folder, error) : NULL;
-    g_autoptr(GVariant) nodes = NULL;
-    if (!tree->proxy || !lodge_snapshots1_call_list_sync(tree->proxy, &nodes, NULL, error))
-        return false;
-    tree->nodes = snapshots_nodes_from_variant(nodes);
-    return true;
-}
-
-static int fail(GError *error)
-{
-    vm_client_strip_error(error);
-    return cli_fail(error);
-}
 
 static const char *size_text(guint64 bytes)
 {
@@ -89,26 +58,26 @@ static bool do_take(void *opaque, GCancellable *cancellable, GError **error)
 static int run_take(const CliCall *call)
 {
     GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
+    g_auto(SnapshotTree) tree = { 0 };
     const char *note = cli_value(call, "--note");
-    if (!tree_open(cli_argument(call, 0), &tree, &error))
-        return fail(error);
+    if (!snapshot_tree_open(cli_argument(call, 0), &tree, &error))
+        return snapshot_fail(error);
     Take take = { tree.proxy, cli_argument(call, 1), note ? note : "",
                   !cli_has(call, "--disks-only"), 0 };
     if (!cli_job_run(tree.proxy, do_take, &take, &error))
-        return fail(error);
+        return snapshot_fail(error);
     if (!cli_has(call, "--json")) {
         printf("%" G_GUINT64_FORMAT "\n", take.id);
         return CLI_OK;
     }
     g_autoptr(GVariant) list = NULL;
     if (!lodge_snapshots1_call_list_sync(tree.proxy, &list, NULL, &error))
-        return fail(error);
+        return snapshot_fail(error);
     g_autoptr(GPtrArray) nodes = snapshots_nodes_from_variant(list);
     g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, take.id);
     const SnapshotNode *node = snapshots_find(nodes, id, &error);
     if (!node)
-        return fail(error);
+        return snapshot_fail(error);
     g_autoptr(GString) json = g_string_new(NULL);
     append_node(json, node, take.id);
     printf("%s\n", json->str);
@@ -134,7 +103,7 @@ static const CliCommand command_take = {
 
 // ---- list, show ----
 
-static void print_json(const Tree *tree)
+static void print_json(const SnapshotTree *tree)
 {
     guint64 position = lodge_snapshots1_get_position(tree->proxy);
     g_autoptr(GString) json = g_string_new("[");
@@ -145,7 +114,7 @@ static void print_json(const Tree *tree)
     printf("%s\n]\n", json->str);
 }
 
-static bool is_root(const Tree *tree, const SnapshotNode *node)
+static bool is_root(const SnapshotTree *tree, const SnapshotNode *node)
 {
     for (guint i = 0; i < tree->nodes->len; i++) {
         const SnapshotNode *other = tree->nodes->pdata[i];
@@ -156,7 +125,7 @@ static bool is_root(const Tree *tree, const SnapshotNode *node)
 }
 
 // Depth first, without recursion: a tree may be a chain of thousands.
-static void print_tree(const Tree *tree)
+static void print_tree(const SnapshotTree *tree)
 {
     typedef struct {
         const SnapshotNode *node;
@@ -190,9 +159,9 @@ static void print_tree(const Tree *tree)
 static int run_list(const CliCall *call)
 {
     GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    if (!tree_open(cli_argument(call, 0), &tree, &error))
-        return fail(error);
+    g_auto(SnapshotTree) tree = { 0 };
+    if (!snapshot_tree_open(cli_argument(call, 0), &tree, &error))
+        return snapshot_fail(error);
     if (cli_has(call, "--json"))
         print_json(&tree);
     else
@@ -215,7 +184,7 @@ static const CliCommand command_list_nodes = {
     .run = run_list,
 };
 
-static void print_forecasts(const Tree *tree, const SnapshotNode *node)
+static void print_forecasts(const SnapshotTree *tree, const SnapshotNode *node)
 {
     guint64 needs, frees, discards;
     if (lodge_snapshots1_call_forecast_sync(tree->proxy, "delete", node->id, &needs, &frees,
@@ -229,12 +198,12 @@ static void print_forecasts(const Tree *tree, const SnapshotNode *node)
 static int run_show(const CliCall *call)
 {
     GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
+    g_auto(SnapshotTree) tree = { 0 };
     const SnapshotNode *node = NULL;
-    if (tree_open(cli_argument(call, 0), &tree, &error))
+    if (snapshot_tree_open(cli_argument(call, 0), &tree, &error))
         node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
     if (!node)
-        return fail(error);
+        return snapshot_fail(error);
     if (cli_has(call, "--json")) {
         g_autoptr(GString) json = g_string_new(NULL);
         append_node(json, node, lodge_snapshots1_get_position(tree.proxy));
@@ -267,208 +236,10 @@ static const CliCommand command_show_node = {
     .run = run_show,
 };
 
-// ---- goto ----
-
-static int run_goto(const CliCall *call)
-{
-    GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    const SnapshotNode *node = NULL;
-    guint64 kept = 0;
-    if (tree_open(cli_argument(call, 0), &tree, &error))
-        node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
-    if (!node)
-        return fail(error);
-    bool keeps = !cli_has(call, "--discard") && lodge_snapshots1_get_has_changes(tree.proxy);
-    g_autofree char *keep = keeps ? g_strdup_printf("Before %.200s", node->name) : g_strdup("");
-    g_autofree char *valid = g_utf8_make_valid(keep, -1);
-    if (!lodge_snapshots1_call_go_to_sync(tree.proxy, node->id, valid, &kept, NULL, &error))
-        return fail(error);
-    if (kept)
-        printf("what was changed since is snapshot %" G_GUINT64_FORMAT " in the bin\n", kept);
-    return CLI_OK;
-}
-
-static const CliOption goto_options[] = {
-    { "--discard", NULL, "do not keep what was changed since the last snapshot" },
-};
-
-static const CliCommand command_goto = {
-    .name = "snapshot goto",
-    .arguments = "MACHINE NODE",
-    .summary = "Takes the machine back, or over, to a snapshot.",
-    .options = goto_options,
-    .option_count = G_N_ELEMENTS(goto_options),
-    .min_arguments = 2,
-    .max_arguments = 2,
-    .run = run_goto,
-};
-
-// ---- delete, undelete ----
-
-typedef gboolean (*NodeCall)(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
-                             GError **error);
-
-typedef bool (*NodeCheck)(const Config *settings, guint64 id, GError **error);
-
-static Config *settings_of(const char *machine, GError **error)
-{
-    g_autofree char *folder = vm_folder_find(machine, error);
-    return folder ? vm_client_config(folder, error) : NULL;
-}
-
-// All nodes are looked up, and checked, before the first call, so that a wrong name changes
-// nothing. check: with the machine's settings; may be NULL.
-static int call_nodes(const CliCall *call, NodeCheck check, NodeCall function)
-{
-    GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    g_autoptr(GPtrArray) found = g_ptr_array_new();
-    g_autoptr(Config) settings = check ? settings_of(cli_argument(call, 0), &error) : NULL;
-    if ((check && !settings) || !tree_open(cli_argument(call, 0), &tree, &error))
-        return fail(error);
-    for (guint i = 1; i < call->arguments->len; i++) {
-        const SnapshotNode *node = snapshots_find(tree.nodes, cli_argument(call, i), &error);
-        if (!node || (check && !check(settings, node->id, &error)))
-            return fail(error);
-        g_ptr_array_add(found, (gpointer)node);
-    }
-    for (guint i = 0; i < found->len; i++) {
-        const SnapshotNode *node = found->pdata[i];
-        if (!function(tree.proxy, node->id, NULL, &error))
-            return fail(error);
-    }
-    return CLI_OK;
-}
-
-static int run_delete(const CliCall *call)
-{
-    return call_nodes(call, NULL, lodge_snapshots1_call_delete_sync);
-}
-
-static const CliCommand command_delete_node = {
-    .name = "snapshot delete",
-    .arguments = "MACHINE NODE...",
-    .summary = "Puts snapshots into the bin; undelete brings them back.",
-    .min_arguments = 2,
-    .max_arguments = 1000,
-    .run = run_delete,
-};
-
-static int run_undelete(const CliCall *call)
-{
-    return call_nodes(call, NULL, lodge_snapshots1_call_undelete_sync);
-}
-
-static const CliCommand command_undelete = {
-    .name = "snapshot undelete",
-    .arguments = "MACHINE NODE...",
-    .summary = "Takes snapshots out of the bin.",
-    .min_arguments = 2,
-    .max_arguments = 1000,
-    .run = run_undelete,
-};
-
-static int run_empty_bin(const CliCall *call)
-{
-    GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
-        !lodge_snapshots1_call_empty_bin_sync(tree.proxy, NULL, &error))
-        return fail(error);
-    return CLI_OK;
-}
-
-static const CliCommand command_empty_bin = {
-    .name = "snapshot empty-bin",
-    .arguments = "MACHINE",
-    .summary = "Gives back the room of deleted snapshots, for good.",
-    .min_arguments = 1,
-    .max_arguments = 1,
-    .run = run_empty_bin,
-};
-
-// ---- rename, note, protect ----
-
-static int change_text(const CliCall *call,
-                       gboolean (*change)(LodgeSnapshots1 *proxy, guint64 id, const gchar *text,
-                                          GCancellable *cancellable, GError **error))
-{
-    GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    const SnapshotNode *node = NULL;
-    if (tree_open(cli_argument(call, 0), &tree, &error))
-        node = snapshots_find(tree.nodes, cli_argument(call, 1), &error);
-    if (!node || !change(tree.proxy, node->id, cli_argument(call, 2), NULL, &error))
-        return fail(error);
-    return CLI_OK;
-}
-
-static int run_rename(const CliCall *call)
-{
-    return change_text(call, lodge_snapshots1_call_rename_sync);
-}
-
-static const CliCommand command_rename = {
-    .name = "snapshot rename",
-    .arguments = "MACHINE NODE NAME",
-    .summary = "Gives a snapshot another name.",
-    .min_arguments = 3,
-    .max_arguments = 3,
-    .run = run_rename,
-};
-
-static int run_note(const CliCall *call)
-{
-    return change_text(call, lodge_snapshots1_call_set_note_sync);
-}
-
-static const CliCommand command_note = {
-    .name = "snapshot note",
-    .arguments = "MACHINE NODE TEXT",
-    .summary = "Gives a snapshot another note.",
-    .min_arguments = 3,
-    .max_arguments = 3,
-    .run = run_note,
-};
-
-static gboolean protect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
-                        GError **error)
-{
-    return lodge_snapshots1_call_set_protected_sync(proxy, id, TRUE, cancellable, error);
-}
-
-static gboolean unprotect(LodgeSnapshots1 *proxy, guint64 id, GCancellable *cancellable,
-                          GError **error)
-{
-    return lodge_snapshots1_call_set_protected_sync(proxy, id, FALSE, cancellable, error);
-}
-
-// Clones that read from one of them keep it from being unprotected.
-static int run_protect(const CliCall *call)
-{
-    return cli_has(call, "--off") ? call_nodes(call, vm_clone_check_node_unused, unprotect)
-                                  : call_nodes(call, NULL, protect);
-}
-
-static const CliOption protect_options[] = {
-    { "--off", NULL, "they may be deleted again" },
-};
-
-static const CliCommand command_protect = {
-    .name = "snapshot protect",
-    .arguments = "MACHINE NODE...",
-    .summary = "Keeps snapshots from being deleted.",
-    .options = protect_options,
-    .option_count = G_N_ELEMENTS(protect_options),
-    .min_arguments = 2,
-    .max_arguments = 1000,
-    .run = run_protect,
-};
-
 // ---- diff ----
 
-static bool find_or_current(const Tree *tree, const char *text, guint64 *ret_id, GError **error)
+static bool find_or_current(const SnapshotTree *tree, const char *text, guint64 *ret_id,
+                            GError **error)
 {
     const SnapshotNode *node = text ? snapshots_find(tree->nodes, text, error) : NULL;
     *ret_id = node ? node->id : 0;
@@ -501,20 +272,39 @@ static void print_diff(GVariant *changes, bool as_json)
         printf("%s\n}\n", json->str);
 }
 
+typedef struct {
+    LodgeSnapshots1 *proxy;
+    guint64 from, to;
+    GVariant *changes;
+} Diff;
+
+static bool do_diff(void *opaque, GCancellable *cancellable, GError **error)
+{
+    Diff *diff = opaque;
+    g_autoptr(GVariant) reply = snapshots_call(diff->proxy, "Diff",
+                                               g_variant_new("(tt)", diff->from, diff->to),
+                                               cancellable, error);
+    if (reply)
+        g_variant_get(reply, "(@a{sa(tt)})", &diff->changes);
+    return reply != NULL;
+}
+
 static int run_diff(const CliCall *call)
 {
     if (cli_has(call, "--files"))
         return run_snapshot_files(call);
     GError *error = NULL;
-    g_auto(Tree) tree = { 0 };
-    guint64 from = 0, to = 0;
-    g_autoptr(GVariant) changes = NULL;
+    g_auto(SnapshotTree) tree = { 0 };
+    Diff diff = { 0 };
     const char *second = call->arguments->len > 2 ? cli_argument(call, 2) : NULL;
-    if (!tree_open(cli_argument(call, 0), &tree, &error) ||
-        !find_or_current(&tree, cli_argument(call, 1), &from, &error) ||
-        !find_or_current(&tree, second, &to, &error) ||
-        !lodge_snapshots1_call_diff_sync(tree.proxy, from, to, &changes, NULL, &error))
-        return fail(error);
+    if (!snapshot_tree_open(cli_argument(call, 0), &tree, &error) ||
+        !find_or_current(&tree, cli_argument(call, 1), &diff.from, &error) ||
+        !find_or_current(&tree, second, &diff.to, &error))
+        return snapshot_fail(error);
+    diff.proxy = tree.proxy;
+    if (!cli_job_run(tree.proxy, do_diff, &diff, &error))
+        return snapshot_fail(error);
+    g_autoptr(GVariant) changes = diff.changes;
     print_diff(changes, cli_has(call, "--json"));
     return CLI_OK;
 }
@@ -536,9 +326,9 @@ static const CliCommand command_diff = {
 };
 
 static const CliCommand *const subcommands[] = {
-    &command_take, &command_list_nodes, &command_show_node, &command_goto, &command_delete_node,
-    &command_undelete, &command_empty_bin, &command_rename, &command_note, &command_protect,
-    &command_diff,
+    &command_take, &command_list_nodes, &command_show_node, &command_snapshot_goto,
+    &command_snapshot_delete, &command_snapshot_undelete, &command_snapshot_empty_bin,
+    &command_snapshot_rename, &command_snapshot_note, &command_snapshot_protect, &command_diff,
 };
 
 const CliCommand command_snapshot = {

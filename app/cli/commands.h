@@ -12,6 +12,9 @@ extern const CliCommand command_screenshot, command_type, command_key;
 extern const CliCommand command_console;
 extern const CliCommand command_run, command_doctor;
 extern const CliCommand command_snapshot, command_clone, command_fork;
+extern const CliCommand command_snapshot_goto, command_snapshot_delete, command_snapshot_undelete,
+    command_snapshot_empty_bin, command_snapshot_rename, command_snapshot_note,
+    command_snapshot_protect;
 extern const CliCommand command_disk;
 extern const CliCommand command_trace;
 

@@ -63,19 +63,48 @@ LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error)
     return NULL;
 }
 
-static void cancel_take(GCancellable *cancellable, gpointer data)
+static void ask_to_cancel(GCancellable *cancellable, gpointer data)
 {
     lodge_snapshots1_call_cancel(data, NULL, NULL, NULL);
+}
+
+static void answered(GObject *source, GAsyncResult *result, gpointer data)
+{
+    *(GAsyncResult **)data = g_object_ref(result);
+}
+
+GVariant *snapshots_call(LodgeSnapshots1 *proxy, const char *method, GVariant *arguments,
+                         GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GVariant) owned = g_variant_ref_sink(arguments);
+    if (g_cancellable_set_error_if_cancelled(cancellable, error))
+        return NULL;
+    g_autoptr(GMainContext) context = g_main_context_new();
+    g_autoptr(GAsyncResult) result = NULL;
+    g_main_context_push_thread_default(context);
+    // Not by the cancellable itself: the service's answer says that nothing is left behind. Cancel
+    // is connected to behind the call, so that it does not come before it.
+    g_dbus_proxy_call(G_DBUS_PROXY(proxy), method, owned, G_DBUS_CALL_FLAGS_NONE, -1, NULL,
+                      answered, &result);
+    gulong handler = cancellable ? g_cancellable_connect(cancellable, G_CALLBACK(ask_to_cancel),
+                                                         proxy, NULL)
+                                 : 0;
+    while (!result)
+        g_main_context_iteration(context, TRUE);
+    g_cancellable_disconnect(cancellable, handler);
+    g_main_context_pop_thread_default(context);
+    return g_dbus_proxy_call_finish(G_DBUS_PROXY(proxy), result, error);
 }
 
 bool snapshots_take(LodgeSnapshots1 *proxy, const char *name, const char *note, bool memory,
                     GCancellable *cancellable, guint64 *ret_id, GError **error)
 {
-    // Not by the cancellable itself: the service's answer says that nothing is left behind.
-    gulong handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_take), proxy, NULL);
-    bool done = lodge_snapshots1_call_take_sync(proxy, name, note, memory, ret_id, NULL, error);
-    g_cancellable_disconnect(cancellable, handler);
-    return done;
+    g_autoptr(GVariant) reply = snapshots_call(proxy, "Take",
+                                               g_variant_new("(ssb)", name, note, memory),
+                                               cancellable, error);
+    if (reply)
+        g_variant_get(reply, "(t)", ret_id);
+    return reply != NULL;
 }
 
 bool snapshots_discard_state(const char *folder, GError **error)

@@ -25,6 +25,12 @@ gboolean snapshots_has_store(const char *folder);
 // G_IO_ERROR_NOT_FOUND where the machine has no snapshot store.
 LodgeSnapshots1 *snapshots_connect(const char *folder, GError **error);
 
+// Calls a method that may take its time. Blocking. arguments: sunk. cancellable: asks the service
+// to give it up, and waits for what it says: done all the same, or an error and nothing left
+// behind; may be NULL. The results, or NULL and error.
+GVariant *snapshots_call(LodgeSnapshots1 *proxy, const char *method, GVariant *arguments,
+                         GCancellable *cancellable, GError **error);
+
 // Takes a snapshot. Blocking. cancellable: ends one with memory, with an error and nothing left
 // behind.
 bool snapshots_take(LodgeSnapshots1 *proxy, const char *name, const char *note, bool memory,

@@ -119,13 +119,6 @@ bool vm_clone_check_node_unused(const Config *settings, guint64 node, GError **e
     return !reader;
 }
 
-// Another connection: the clone's own call is under way.
-static void cancelled(GCancellable *cancellable, gpointer data)
-{
-    LodgeSnapshots1 *proxy = data;
-    lodge_snapshots1_call_cancel(proxy, NULL, NULL, NULL);
-}
-
 // Of current a node was taken, where the source stands now.
 static bool note_node(const Clone *clone, LodgeSnapshots1 *proxy, Config *config, GError **error)
 {
@@ -152,14 +145,9 @@ static bool fill(Config *config, const char *folder, void *data, GError **error)
     if (!proxy || !vm_clone_settings(clone->source, clone->settings, kind, config, error))
         return false;
     g_autofree char *path = g_build_filename(folder, VM_STORE_FILE, NULL);
-    gulong id = clone->cancellable ? g_cancellable_connect(clone->cancellable,
-                                                           G_CALLBACK(cancelled), proxy, NULL)
-                                   : 0;
-    // Not by the cancellable itself: the service's answer says that nothing is left behind.
-    bool done = lodge_snapshots1_call_clone_sync(proxy, clone->node, path, clone->linked, NULL,
-                                                 error);
-    if (id)
-        g_cancellable_disconnect(clone->cancellable, id);
+    g_autoptr(GVariant) done =
+        snapshots_call(proxy, "Clone", g_variant_new("(tsb)", clone->node, path, clone->linked),
+                       clone->cancellable, error);
     return done && (!clone->linked || note_node(clone, proxy, config, error));
 }
 

@@ -20,14 +20,12 @@ struct SnapshotsObject {
     SnapshotsObjectHooks hooks;
     guint registration;
     GThreadPool *pool;
-    unsigned busy;
-    GCancellable *clone_cancel; // of the clone under way
-    gint cloning;               // atomic: at most one
-    gint64 progress_at;         // us; the clone's thread only
+    GPtrArray *calls; // SnapshotsCall, under way; main thread only
+    gint cloning;     // atomic: at most one
 };
 
 // Results, NULL where there are none; on failure error is set.
-typedef GVariant *(*Work)(SnapshotsObject *object, GVariant *arguments, GError **error);
+typedef GVariant *(*Work)(SnapshotsCall *call, GVariant *arguments, GError **error);
 
 typedef struct {
     const char *name;
@@ -39,6 +37,8 @@ struct SnapshotsCall {
     SnapshotsObject *object;
     const Method *method;
     GDBusMethodInvocation *invocation;
+    GCancellable *cancellable; // by Cancel: gives up what is not done
+    gint64 progress_at;        // us, when it was told; the call's thread only
     GVariant *results;
     GError *error;
 };
@@ -65,17 +65,17 @@ static GVariant *node_dictionary(SnapshotsObject *object, const StoreNode *node)
     return g_variant_builder_end(&b);
 }
 
-static GVariant *list(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *list(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
-    g_autoptr(GPtrArray) nodes = store_node_list(object->store);
+    g_autoptr(GPtrArray) nodes = store_node_list(call->object->store);
     GVariantBuilder b;
     g_variant_builder_init(&b, G_VARIANT_TYPE("aa{sv}"));
     for (guint i = 0; i < nodes->len; i++)
-        g_variant_builder_add_value(&b, node_dictionary(object, nodes->pdata[i]));
+        g_variant_builder_add_value(&b, node_dictionary(call->object, nodes->pdata[i]));
     return g_variant_new("(aa{sv})", &b);
 }
 
-static GVariant *forecast(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *forecast(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     const char *operation;
     StoreNodeId id;
@@ -83,11 +83,11 @@ static GVariant *forecast(SnapshotsObject *object, GVariant *arguments, GError *
     bool done;
     g_variant_get(arguments, "(&st)", &operation, &id);
     if (strcmp(operation, "take") == 0) {
-        done = store_forecast_take(object->store, 0, &f, error);
+        done = store_forecast_take(call->object->store, 0, &f, error);
     } else if (strcmp(operation, "goto") == 0) {
-        done = store_forecast_goto(object->store, id, &f, error);
+        done = store_forecast_goto(call->object->store, id, &f, error);
     } else if (strcmp(operation, "delete") == 0) {
-        done = store_forecast_delete(object->store, id, &f, error);
+        done = store_forecast_delete(call->object->store, id, &f, error);
     } else {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                     "%s is not forecast; take, goto and delete are", operation);
@@ -96,14 +96,24 @@ static GVariant *forecast(SnapshotsObject *object, GVariant *arguments, GError *
     return done ? g_variant_new("(ttt)", f.needs, f.frees, f.discards) : NULL;
 }
 
-static bool add_disk_diff(SnapshotsObject *object, StoreNodeId from, StoreNodeId to,
-                          const char *disk, GVariantBuilder *b, GError **error)
+static void tell_progress(uint64_t done, uint64_t total, void *opaque)
 {
-    g_autoptr(GArray) ranges = store_diff(object->store, from, to, disk, error);
+    SnapshotsCall *call = opaque;
+    gint64 now = g_get_monotonic_time();
+    if (done < total && now - call->progress_at < PROGRESS_INTERVAL_US)
+        return;
+    call->progress_at = now;
+    snapshots_object_progress(call->object, done, total);
+}
+
+static bool add_disk_diff(SnapshotsCall *call, const StoreDiff *diff, GVariantBuilder *b,
+                          GError **error)
+{
+    g_autoptr(GArray) ranges = store_diff(call->object->store, diff, error);
     if (!ranges)
         return false;
     g_variant_builder_open(b, G_VARIANT_TYPE("{sa(tt)}"));
-    g_variant_builder_add(b, "s", disk);
+    g_variant_builder_add(b, "s", diff->volume);
     g_variant_builder_open(b, G_VARIANT_TYPE("a(tt)"));
     for (guint i = 0; i < ranges->len; i++) {
         const StoreRange *range = &g_array_index(ranges, StoreRange, i);
@@ -114,17 +124,18 @@ static bool add_disk_diff(SnapshotsObject *object, StoreNodeId from, StoreNodeId
     return true;
 }
 
-static GVariant *diff(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *compare(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
-    StoreNodeId from, to;
-    g_variant_get(arguments, "(tt)", &from, &to);
-    g_autoptr(GPtrArray) volumes = store_volume_list(object->store);
+    StoreDiff diff = { .progress = tell_progress, .opaque = call,
+                       .cancellable = call->cancellable };
+    g_variant_get(arguments, "(tt)", &diff.from, &diff.to);
+    g_autoptr(GPtrArray) volumes = store_volume_list(call->object->store);
     GVariantBuilder b;
     g_variant_builder_init(&b, G_VARIANT_TYPE("a{sa(tt)}"));
     for (guint i = 0; i < volumes->len; i++) {
         const StoreVolume *volume = volumes->pdata[i];
-        if (volume->kind == STORE_DISK &&
-            !add_disk_diff(object, from, to, volume->name, &b, error)) {
+        diff.volume = volume->name;
+        if (volume->kind == STORE_DISK && !add_disk_diff(call, &diff, &b, error)) {
             g_variant_builder_clear(&b);
             return NULL;
         }
@@ -132,11 +143,11 @@ static GVariant *diff(SnapshotsObject *object, GVariant *arguments, GError **err
     return g_variant_new("(a{sa(tt)})", &b);
 }
 
-static GVariant *thumbnail(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *thumbnail(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     g_variant_get(arguments, "(t)", &id);
-    g_autoptr(GBytes) png = store_blob_get(object->store, id, STORE_THUMBNAIL, error);
+    g_autoptr(GBytes) png = store_blob_get(call->object->store, id, STORE_THUMBNAIL, error);
     if (!png)
         return NULL;
     GVariant *bytes = g_variant_new_from_bytes(G_VARIANT_TYPE("ay"), png, TRUE);
@@ -145,47 +156,47 @@ static GVariant *thumbnail(SnapshotsObject *object, GVariant *arguments, GError 
 
 // ---- Changing ----
 
-static GVariant *take(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *take(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreTake take = { .time = g_get_real_time() };
     StoreNodeId id;
     gboolean memory; // a machine that is on sees to it itself
     g_variant_get(arguments, "(&s&sb)", &take.name, &take.note, &memory);
-    return store_take(object->store, &take, &id, error) ? g_variant_new("(t)", id) : NULL;
+    return store_take(call->object->store, &take, &id, error) ? g_variant_new("(t)", id) : NULL;
 }
 
-static GVariant *go_to(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *go_to(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreTake keep = { .time = g_get_real_time() };
     StoreNodeId id, kept = STORE_CURRENT;
     g_variant_get(arguments, "(t&s)", &id, &keep.name);
-    bool done = store_goto(object->store, id, *keep.name ? &keep : NULL, &kept, error);
+    bool done = store_goto(call->object->store, id, *keep.name ? &keep : NULL, &kept, error);
     return done ? g_variant_new("(t)", kept) : NULL;
 }
 
-static GVariant *discard_state(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *discard_state(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
-    store_remove_state(object->store, error);
+    store_remove_state(call->object->store, error);
     return NULL;
 }
 
-static GVariant *delete_node(SnapshotsObject *object, GVariant *arguments, GError **error)
-{
-    StoreNodeId id;
-    g_variant_get(arguments, "(t)", &id);
-    store_delete(object->store, id, error);
-    return NULL;
-}
-
-static GVariant *undelete(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *delete_node(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     g_variant_get(arguments, "(t)", &id);
-    store_undelete(object->store, id, error);
+    store_delete(call->object->store, id, error);
     return NULL;
 }
 
-static GVariant *purge(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *undelete(SnapshotsCall *call, GVariant *arguments, GError **error)
+{
+    StoreNodeId id;
+    g_variant_get(arguments, "(t)", &id);
+    store_undelete(call->object->store, id, error);
+    return NULL;
+}
+
+static GVariant *purge(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     g_variant_get(arguments, "(t)", &id);
@@ -193,55 +204,44 @@ static GVariant *purge(SnapshotsObject *object, GVariant *arguments, GError **er
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                             "0 is no snapshot; EmptyBin frees all that are in the bin");
     else
-        store_purge(object->store, id, error);
+        store_purge(call->object->store, id, error);
     return NULL;
 }
 
-static GVariant *empty_bin(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *empty_bin(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
-    store_purge(object->store, STORE_CURRENT, error);
+    store_purge(call->object->store, STORE_CURRENT, error);
     return NULL;
 }
 
-static GVariant *rename_node(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *rename_node(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     const char *name;
     g_variant_get(arguments, "(t&s)", &id, &name);
-    store_rename(object->store, id, name, error);
+    store_rename(call->object->store, id, name, error);
     return NULL;
 }
 
-static GVariant *set_note(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *set_note(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     const char *note;
     g_variant_get(arguments, "(t&s)", &id, &note);
-    store_set_note(object->store, id, note, error);
+    store_set_note(call->object->store, id, note, error);
     return NULL;
 }
 
-static GVariant *set_protected(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *set_protected(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     gboolean is_protected;
     g_variant_get(arguments, "(tb)", &id, &is_protected);
-    store_set_protected(object->store, id, is_protected, error);
+    store_set_protected(call->object->store, id, is_protected, error);
     return NULL;
 }
 
-static void clone_progress(uint64_t done, uint64_t total, void *opaque)
-{
-    SnapshotsObject *object = opaque;
-    gint64 now = g_get_monotonic_time();
-    if (done < total && now - object->progress_at < PROGRESS_INTERVAL_US)
-        return;
-    object->progress_at = now;
-    g_dbus_connection_emit_signal(object->connection, NULL, SNAPSHOTS_OBJECT_PATH, INTERFACE,
-                                  "Progress", g_variant_new("(tt)", done, total), NULL);
-}
-
-static GVariant *clone_store(SnapshotsObject *object, GVariant *arguments, GError **error)
+static GVariant *clone_store(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreNodeId id;
     const char *path;
@@ -252,25 +252,24 @@ static GVariant *clone_store(SnapshotsObject *object, GVariant *arguments, GErro
                     "%s is not an absolute path", path);
         return NULL;
     }
-    if (!g_atomic_int_compare_and_exchange(&object->cloning, 0, 1)) {
+    if (!g_atomic_int_compare_and_exchange(&call->object->cloning, 0, 1)) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
                             "a clone is being made already; wait for it or cancel it");
         return NULL;
     }
-    g_cancellable_reset(object->clone_cancel);
     if (linked)
-        store_clone_linked(object->store, id, path, error);
+        store_clone_linked(call->object->store, id, path, error);
     else
-        store_clone_full(object->store, id, path, clone_progress, object, object->clone_cancel,
+        store_clone_full(call->object->store, id, path, tell_progress, call, call->cancellable,
                          error);
-    g_atomic_int_set(&object->cloning, 0);
+    g_atomic_int_set(&call->object->cloning, 0);
     return NULL;
 }
 
 static const Method methods[] = {
     { "List", list, false },
     { "Forecast", forecast, false },
-    { "Diff", diff, false },
+    { "Diff", compare, false },
     { "Thumbnail", thumbnail, false },
     { "Take", take, true },
     { "GoTo", go_to, true },
@@ -304,6 +303,7 @@ static gboolean finish_call(gpointer data)
 {
     SnapshotsCall *call = data;
     SnapshotsObject *object = call->object;
+    g_ptr_array_remove_fast(object->calls, call);
     if (call->error) {
         errors_return(call->invocation, call->error);
     } else {
@@ -314,8 +314,8 @@ static gboolean finish_call(gpointer data)
             snapshots_object_changed(object);
     }
     g_clear_error(&call->error);
+    g_object_unref(call->cancellable);
     g_free(call);
-    object->busy--;
     used(object);
     return G_SOURCE_REMOVE;
 }
@@ -324,8 +324,15 @@ static void work(gpointer data, gpointer user_data)
 {
     SnapshotsCall *call = data;
     GVariant *arguments = g_dbus_method_invocation_get_parameters(call->invocation);
-    call->results = call->method->work(call->object, arguments, &call->error);
+    if (!g_cancellable_set_error_if_cancelled(call->cancellable, &call->error))
+        call->results = call->method->work(call, arguments, &call->error);
     g_main_context_invoke(NULL, finish_call, call);
+}
+
+static void cancel_calls(SnapshotsObject *object)
+{
+    for (guint i = 0; i < object->calls->len; i++)
+        g_cancellable_cancel(((SnapshotsCall *)object->calls->pdata[i])->cancellable);
 }
 
 static void method_call(GDBusConnection *connection, const char *sender, const char *path,
@@ -348,14 +355,15 @@ static void method_call(GDBusConnection *connection, const char *sender, const c
         call->object = object;
         call->method = &methods[i];
         call->invocation = invocation;
-        object->busy++;
+        call->cancellable = g_cancellable_new();
+        g_ptr_array_add(object->calls, call);
         if (!object->hooks.serves ||
             !object->hooks.serves(object->hooks.opaque, call, name, arguments))
             g_thread_pool_push(object->pool, call, NULL);
         return;
     }
     if (strcmp(name, "Cancel") == 0) {
-        g_cancellable_cancel(object->clone_cancel);
+        cancel_calls(object);
         if (object->hooks.cancel)
             object->hooks.cancel(object->hooks.opaque);
     } else if (object->hooks.release) { // "Release": there is no other method
@@ -392,7 +400,7 @@ SnapshotsObject *snapshots_object_new(GDBusConnection *connection, Store *store,
     object->connection = g_object_ref(connection);
     object->store = store;
     object->hooks = *hooks;
-    object->clone_cancel = g_cancellable_new();
+    object->calls = g_ptr_array_new();
     object->pool = g_thread_pool_new(work, object, CALLS_AT_ONCE, FALSE, NULL);
     object->registration = g_dbus_connection_register_object(
         connection, SNAPSHOTS_OBJECT_PATH, lodge_snapshots1_interface_info(), &vtable, object, NULL,
@@ -418,7 +426,7 @@ void snapshots_object_progress(SnapshotsObject *object, uint64_t done, uint64_t 
 
 unsigned snapshots_object_busy(const SnapshotsObject *object)
 {
-    return object->busy;
+    return object->calls->len;
 }
 
 void snapshots_object_free(SnapshotsObject *object)
@@ -427,11 +435,11 @@ void snapshots_object_free(SnapshotsObject *object)
         return;
     if (object->registration)
         g_dbus_connection_unregister_object(object->connection, object->registration);
-    g_cancellable_cancel(object->clone_cancel);
+    cancel_calls(object);
     g_thread_pool_free(object->pool, FALSE, TRUE);
-    while (object->busy > 0) // what has ended is still to be answered
+    while (object->calls->len > 0) // what has ended is still to be answered
         g_main_context_iteration(NULL, TRUE);
-    g_object_unref(object->clone_cancel);
+    g_ptr_array_unref(object->calls);
     g_object_unref(object->connection);
     g_free(object);
 }

@@ -131,16 +131,19 @@ static void finish(Diff *d, uint64_t a_size, uint64_t b_size)
     }
 }
 
-GArray *store_diff(Store *store, StoreNodeId a, StoreNodeId b, const char *volume, GError **error)
+GArray *store_diff(Store *store, const StoreDiff *diff, GError **error)
 {
+    const char *volume = diff->volume;
     Diff d = { store, g_array_new(FALSE, FALSE, sizeof(StoreRange)) };
     g_autoptr(GArray) ranges = d.ranges;
     static const StoreSlot none = { .tree.tree_class = TREE_MAP };
     g_mutex_lock(&store->mutex);
-    StoreRecord *one = pin(store, a, error), *two = one ? pin(store, b, error) : NULL;
+    StoreRecord *one = pin(store, diff->from, error);
+    StoreRecord *two = one ? pin(store, diff->to, error) : NULL;
     int result = 0;
+    bool cancelled = false;
     uint64_t sizes[2] = { 0, 0 };
-    for (uint64_t at = 0; two && result == 0;) {
+    for (uint64_t at = 0; two && result == 0 && !cancelled;) {
         const StoreSlot *p = store_slot_named(store, one, volume);
         const StoreSlot *q = store_slot_named(store, two, volume);
         if (!p && !q) {
@@ -155,13 +158,17 @@ GArray *store_diff(Store *store, StoreNodeId a, StoreNodeId b, const char *volum
             break;
         result = compare_unit(&d, p, q, at, &at);
         store_cache_trim(store);
+        uint64_t total = MAX(p->size, q->size);
         g_mutex_unlock(&store->mutex);
+        if (diff->progress)
+            diff->progress(MIN(at << STORE_BLOCK_BITS, total), total, diff->opaque);
+        cancelled = g_cancellable_set_error_if_cancelled(diff->cancellable, error);
         g_mutex_lock(&store->mutex);
     }
     unpin(store, one);
     unpin(store, two);
     g_mutex_unlock(&store->mutex);
-    if (!two)
+    if (!two || cancelled)
         return NULL;
     if (result == -ENOENT) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,

@@ -245,13 +245,19 @@ typedef struct {
     uint64_t offset; // bytes
     uint64_t length;
 } StoreRange;
-// Ranges of a volume that differ between two nodes (either may be STORE_CURRENT), ascending,
-// joined. By map, not by content: a block rewritten with the same bytes is different. Array of
-// StoreRange.
-GArray *store_diff(Store *store, StoreNodeId a, StoreNodeId b, const char *volume, GError **error);
-
 // done and total in bytes.
 typedef void (*StoreProgress)(uint64_t done, uint64_t total, void *opaque);
+
+typedef struct {
+    StoreNodeId from, to; // either may be STORE_CURRENT
+    const char *volume;
+    StoreProgress progress;    // of the volume, now and then; may be NULL
+    void *opaque;              // the progress's
+    GCancellable *cancellable; // may be NULL
+} StoreDiff;
+// Ranges of a volume that differ between two nodes, ascending, joined. By map, not by content: a
+// block rewritten with the same bytes is different. Array of StoreRange.
+GArray *store_diff(Store *store, const StoreDiff *diff, GError **error);
 
 // A new store at `path` whose disks and records begin as that node's (STORE_CURRENT: a node is
 // taken for it first); STATE volumes are not in it, so that it starts as after a power cut.

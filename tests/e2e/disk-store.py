@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
@@ -193,6 +194,52 @@ def cancelling(tap, lodgectl):
     tap.check(result.returncode == 0, "an import after kill -9", result)
 
 
+def comparing(tap, lodgectl):
+    """Ctrl+C, whenever it comes: what was protected for a comparison is not any more."""
+    folder = os.path.join(lodgectl.home, "big.lodge")
+
+    def nodes():
+        found = json.loads(lodgectl("snapshot", "list", "big", "--json").stdout)
+        return [(node["id"], node["in-bin"], node["protected"]) for node in found]
+
+    def notes():
+        return [name for name in os.listdir(folder) if name.startswith("hold.")]
+    lodgectl("snapshot", "take", "big", "one")
+    before = nodes()
+    for count in (1, 2):  # notes: one for each snapshot
+        process = subprocess.Popen([lodgectl.program, "snapshot", "diff", "big", "one", "--files"],
+                                   env=lodgectl.environment, start_new_session=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        end = time.monotonic() + 60
+        while process.poll() is None and len(notes()) < count and time.monotonic() < end:
+            time.sleep(0.001)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+        tap.check(process.returncode in (0, 1), f"a comparison, Ctrl+C: {process.returncode}", said)
+        tap.check(nodes() == before, "leaves the snapshots as they were", (before, nodes()))
+        tap.check(not notes(), "and no note", notes())
+
+
+def deleting(tap, lodgectl):
+    """Several at once: all of them, or none."""
+    def state():
+        found = json.loads(lodgectl("snapshot", "list", "big", "--json").stdout)
+        return {node["name"]: (node["in-bin"], node["protected"]) for node in found}
+    lodgectl("snapshot", "take", "big", "two")
+    lodgectl("snapshot", "take", "big", "three")
+    lodgectl("snapshot", "protect", "big", "two")
+    before = state()
+    result = lodgectl("snapshot", "delete", "big", "one", "two", "three")
+    tap.check(result.returncode == 1 and "protected" in result.stderr and state() == before,
+              "one that is protected: none is deleted", (result, state()))
+    lodgectl("snapshot", "protect", "big", "two", "--off")
+    result = lodgectl("snapshot", "delete", "big", "one", "two", "three", "one")
+    tap.check(result.returncode == 0 and all(in_bin for in_bin, _ in state().values()),
+              "all are deleted", (result, state()))
+
+
 def run(tap, lodgectl):
     lodgectl("create", "m")
     source = make_disk(lodgectl.path("source.raw"), 7)
@@ -201,6 +248,8 @@ def run(tap, lodgectl):
     at_a_node(tap, lodgectl, source)
     while_it_runs(tap, lodgectl, source)
     cancelling(tap, lodgectl)
+    comparing(tap, lodgectl)
+    deleting(tap, lodgectl)
 
 
 harness.main(run)

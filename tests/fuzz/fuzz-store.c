@@ -76,7 +76,8 @@ static void use(Store *store)
         const StoreNode *node = nodes->pdata[i];
         StoreRecord *record = store_record_find(store, node->id);
         g_autoptr(GBytes) blob = store_blob_get(store, node->id, "device-state", NULL);
-        g_autoptr(GArray) ranges = store_diff(store, node->id, STORE_CURRENT, "disk0", NULL);
+        StoreDiff diff = { .from = node->id, .to = STORE_CURRENT, .volume = "disk0" };
+        g_autoptr(GArray) ranges = store_diff(store, &diff, NULL);
         transfer(store, record, BLOCK_READ, DISK / 2, 65536);
         store_node_size(store, node->id, &own, NULL);
     }

@@ -324,6 +324,22 @@ static void test_sizes(Fixture *f, gconstpointer data)
     g_assert_cmpuint(after.data_bytes, <=, 3 * MIB / 2 - MIB / 2 + MIB / 4);
 }
 
+static void count_calls(uint64_t done, uint64_t total, void *opaque)
+{
+    g_assert_cmpuint(done, <=, total);
+    ++*(unsigned *)opaque;
+}
+
+static GArray *diff(Store *store, StoreNodeId from, StoreNodeId to, GError **error)
+{
+    unsigned calls = 0;
+    StoreDiff diff = { .from = from, .to = to, .volume = "disk0", .progress = count_calls,
+                       .opaque = &calls };
+    GArray *ranges = store_diff(store, &diff, error);
+    g_assert_cmpuint(calls, >, 0);
+    return ranges;
+}
+
 static void test_diff(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -332,7 +348,7 @@ static void test_diff(Fixture *f, gconstpointer data)
     write_at(f->store, "disk0", 8192, 2, 8192);
     write_at(f->store, "disk0", 40 * MIB, 2, 4096);
     StoreNodeId two = take(f->store, "Two");
-    g_autoptr(GArray) ranges = store_diff(f->store, one, two, "disk0", &error);
+    g_autoptr(GArray) ranges = diff(f->store, one, two, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(ranges->len, ==, 2);
     const StoreRange *r = &g_array_index(ranges, StoreRange, 0);
@@ -341,12 +357,21 @@ static void test_diff(Fixture *f, gconstpointer data)
     r = &g_array_index(ranges, StoreRange, 1);
     g_assert_cmpuint(r->offset, ==, 40 * MIB);
     g_assert_cmpuint(r->length, ==, 4096);
-    g_autoptr(GArray) nothing = store_diff(f->store, two, STORE_CURRENT, "disk0", &error);
+    g_autoptr(GArray) nothing = diff(f->store, two, STORE_CURRENT, &error);
     g_assert_cmpuint(nothing->len, ==, 0);
     g_assert_true(store_volume_resize(f->store, STORE_CURRENT, "disk0", 65 * MIB, &error));
-    g_autoptr(GArray) grown = store_diff(f->store, two, STORE_CURRENT, "disk0", &error);
+    g_autoptr(GArray) grown = diff(f->store, two, STORE_CURRENT, &error);
     g_assert_cmpuint(grown->len, ==, 1);
     g_assert_cmpuint(g_array_index(grown, StoreRange, 0).offset, ==, 64 * MIB);
+
+    // Given up, it keeps nothing open.
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    StoreDiff given_up = { .from = one, .to = two, .volume = "disk0", .cancellable = cancellable };
+    g_cancellable_cancel(cancellable);
+    g_assert_null(store_diff(f->store, &given_up, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_assert_true(store_delete(f->store, one, NULL));
+    g_assert_true(store_purge(f->store, one, NULL));
 }
 
 static void test_resize(Fixture *f, gconstpointer data)
