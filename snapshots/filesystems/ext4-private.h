@@ -11,6 +11,12 @@
 #define EXT4_FLAG_EXTENTS     0x80000u
 #define EXT4_FLAG_INLINE_DATA 0x10000000u
 
+// A block that is to be read from its copy in the journal.
+typedef struct {
+    uint64_t block, copy;
+    bool is_escaped; // its first four bytes are the journal's magic
+} Ext4Copy;
+
 typedef struct {
     DiskReader *disk;
     uint64_t blocks;
@@ -18,6 +24,8 @@ typedef struct {
     uint32_t inode_size, descriptor_size, first_meta_group, groups;
     uint32_t compatible, incompatible, read_only_compatible;
     uint32_t backup_groups[2];
+    GHashTable *copies; // of Ext4Copy, by block
+    const char *remark;
 } Ext4;
 
 typedef struct {
@@ -27,6 +35,12 @@ typedef struct {
     uint64_t size;
     uint8_t bytes[EXT4_INODE_MAX]; // zeros beyond the inode's size
 } Ext4Inode;
+
+// disk_reader_read, but for what the journal has.
+int ext4_read(Ext4 *fs, uint64_t offset, void *buffer, size_t size);
+// Fills `copies` with what the journal committed; `super` is the superblock. A sentence where that
+// is not all, or NULL.
+const char *ext4_replay(Ext4 *fs, const uint8_t *super);
 
 bool ext4_read_block(Ext4 *fs, uint64_t block, uint8_t *buffer, GError **error);
 bool ext4_read_inode(Ext4 *fs, uint64_t number, Ext4Inode *ret_inode, GError **error);

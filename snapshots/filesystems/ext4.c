@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ext2, ext3 and ext4: superblock, group descriptors and inodes. ext4-map.c finds a file's blocks,
-// ext4-directory.c reads names. The journal
-// is not replayed, and checksums are not looked at: what matters is whether numbers make sense.
+// ext4-directory.c reads names, ext4-journal.c what the journal has. Checksums outside of that are
+// not looked at: what matters is whether numbers make sense.
 #include "snapshots/filesystems/ext4-private.h"
 
 #include "engine/base/bytes.h"
@@ -34,7 +34,7 @@ bool ext4_read_block(Ext4 *fs, uint64_t block, uint8_t *buffer, GError **error)
     if (block == 0 || block >= fs->blocks)
         return filesystem_damaged(error, "it refers to block %" G_GUINT64_FORMAT
                                   ", which is not there", block);
-    int result = disk_reader_read(fs->disk, block * fs->block_size, buffer, fs->block_size);
+    int result = ext4_read(fs, block * fs->block_size, buffer, fs->block_size);
     return result == 0 || filesystem_damaged(error, "block %" G_GUINT64_FORMAT
                                              " cannot be read: %s", block, g_strerror(-result));
 }
@@ -82,16 +82,15 @@ bool ext4_read_inode(Ext4 *fs, uint64_t number, Ext4Inode *ret_inode, GError **e
                                   ", which is not there", number);
     uint32_t group = (uint32_t)((number - 1) / fs->inodes_per_group);
     uint32_t index = (uint32_t)((number - 1) % fs->inodes_per_group);
-    int result = disk_reader_read(fs->disk, descriptor_place(fs, group), descriptor,
+    int result = ext4_read(fs, descriptor_place(fs, group), descriptor,
                            MIN(fs->descriptor_size, sizeof descriptor));
     uint64_t table = le32_read(descriptor + 8) | (uint64_t)le32_read(descriptor + 0x28) << 32;
     if (result == 0 && (table == 0 || table >= fs->blocks))
         return filesystem_damaged(error, "group %u has its inodes outside the file system", group);
     memset(ret_inode, 0, sizeof *ret_inode);
     if (result == 0)
-        result = disk_reader_read(fs->disk,
-                                  table * fs->block_size + (uint64_t)index * fs->inode_size,
-                                  ret_inode->bytes, MIN(fs->inode_size, EXT4_INODE_MAX));
+        result = ext4_read(fs, table * fs->block_size + (uint64_t)index * fs->inode_size,
+                           ret_inode->bytes, MIN(fs->inode_size, EXT4_INODE_MAX));
     if (result < 0)
         return filesystem_damaged(error, "inode %" G_GUINT64_FORMAT " cannot be read: %s", number,
                                   g_strerror(-result));
@@ -149,9 +148,22 @@ static bool is_sane(const Ext4 *fs)
            fs->inodes / fs->inodes_per_group <= GROUPS_MAX;
 }
 
+static bool read_super(Ext4 *fs, uint8_t super[SUPERBLOCK_SIZE], GError **error)
+{
+    // The first time nothing is known of blocks, nor is there anything in the journal's stead.
+    if (ext4_read(fs, SUPERBLOCK, super, SUPERBLOCK_SIZE) < 0 || le16_read(super + 0x38) != MAGIC)
+        return filesystem_damaged(error, "its superblock cannot be read");
+    if (!read_geometry(fs, super, error))
+        return false;
+    return is_sane(fs) || filesystem_damaged(error, "its superblock is damaged, or part of it is "
+                                                    "beyond the disk");
+}
+
 static void ext4_close(void *filesystem)
 {
-    g_free(filesystem);
+    Ext4 *fs = filesystem;
+    g_hash_table_unref(fs->copies);
+    g_free(fs);
 }
 
 static void *ext4_open(DiskReader *disk, GError **error)
@@ -159,27 +171,26 @@ static void *ext4_open(DiskReader *disk, GError **error)
     uint8_t super[SUPERBLOCK_SIZE];
     Ext4 *fs = g_new0(Ext4, 1);
     fs->disk = disk;
-    bool good = disk_reader_read(disk, SUPERBLOCK, super, sizeof super) == 0 &&
-                le16_read(super + 0x38) == MAGIC;
-    if (!good)
-        filesystem_damaged(error, "its superblock cannot be read");
-    good = good && read_geometry(fs, super, error);
-    if (good && !is_sane(fs)) {
-        filesystem_damaged(error, "its superblock is damaged, or part of it is beyond the disk");
-        good = false;
+    fs->copies = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    bool good = read_super(fs, super, error);
+    if (good && fs->incompatible & RECOVER) {
+        uint32_t block_size = fs->block_size;
+        fs->remark = ext4_replay(fs, super);
+        good = read_super(fs, super, error);
+        if (good && fs->block_size != block_size)
+            good = filesystem_damaged(error, "its journal has a superblock of another size of "
+                                             "blocks");
     }
-    if (!good) {
-        ext4_close(fs);
-        return NULL;
-    }
-    return fs;
+    if (good)
+        return fs;
+    ext4_close(fs);
+    return NULL;
 }
 
 static const char *remark(void *filesystem)
 {
     const Ext4 *fs = filesystem;
-    bool in_use = fs->incompatible & RECOVER;
-    return in_use ? "it was in use: what only its journal has is not seen" : NULL;
+    return fs->remark;
 }
 
 static uint64_t root(void *filesystem)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Disks with an ext4 whose tables the input edits, compared with the same disk unedited: behind an
 // MBR, which it edits too. The template is written here by hand: a root with a folder, files, an
-// inline folder, a tree of extents and a list of blocks.
+// inline folder, a tree of extents and a list of blocks. By the input's first byte it has a
+// journal, without checksums, in which the root's block is once more.
 #include "tests/fuzz/filesystem-fuzz.h"
 
 #include "engine/base/bytes.h"
@@ -14,6 +15,8 @@
 #define DISK      (START + BLOCKS * BLOCK)
 #define INODES    16u
 #define TABLE     4u  // block of the first inode
+#define JOURNAL   40u
+#define LOGGED    16u // blocks of the journal
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -104,6 +107,41 @@ static void make_disk(uint8_t *disk)
     put_name(block_at(disk, 26), 15, "below", BLOCK);
 }
 
+static uint8_t *put_journal(uint8_t *disk, unsigned number, uint32_t type, uint32_t transaction)
+{
+    uint8_t *block = block_at(disk, JOURNAL + number);
+    be32_write(block, 0xc03b3998);
+    be32_write(block + 4, type);
+    be32_write(block + 8, transaction);
+    return block;
+}
+
+static void make_journal(uint8_t *disk)
+{
+    uint8_t *super = block_at(disk, 1);
+    le32_write(super + 0x60, 0x8046);
+    le32_write(super + 0xe0, 8);
+    put_extent(put_inode(disk, 8, 0x8180, 0x80000, LOGGED * BLOCK) + 0x28, 0, LOGGED, JOURNAL);
+    uint8_t *journal = put_journal(disk, 0, 4, 0);
+    be32_write(journal + 12, BLOCK);
+    be32_write(journal + 16, LOGGED);
+    be32_write(journal + 20, 1);
+    be32_write(journal + 24, 7);  // the first transaction
+    be32_write(journal + 28, 13); // and its block: it goes on at the journal's beginning
+    be32_write(journal + 0x28, 1);
+    uint8_t *descriptor = put_journal(disk, 13, 1, 7);
+    be32_write(descriptor + 12, 20);
+    be32_write(descriptor + 12 + 8 + 16, 26);
+    be16_write(descriptor + 12 + 8 + 16 + 6, 2 | 8);
+    memcpy(block_at(disk, JOURNAL + 14), block_at(disk, 20), BLOCK);
+    memset(block_at(disk, JOURNAL + 15), 0x55, BLOCK);
+    uint8_t *revocation = put_journal(disk, 1, 5, 7);
+    be32_write(revocation + 12, 20);
+    be32_write(revocation + 16, 26);
+    put_journal(disk, 2, 2, 7);
+    memset(block_at(disk, 20), 0x55, BLOCK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const FuzzArea areas[] = {
@@ -115,13 +153,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         { START + 21 * BLOCK, 64 },
         { START + 22 * BLOCK, 32 },
         { START + 25 * BLOCK, 64 },
+        { START + JOURNAL * BLOCK, 96 },
+        { START + (JOURNAL + 1) * BLOCK, 32 },
+        { START + (JOURNAL + 2) * BLOCK, 32 },
+        { START + (JOURNAL + 13) * BLOCK, 64 },
+        { START + (JOURNAL + 14) * BLOCK, 96 },
     };
-    static FuzzDisk disk;
-    if (!disk.size) {
-        fuzz_disk_begin(&disk, DISK, areas, G_N_ELEMENTS(areas));
-        make_disk(disk.sound);
-        fuzz_disk_ready(&disk, "ext4");
+    static FuzzDisk disks[2];
+    for (unsigned i = 0; i < 2 && !disks[i].size; i++) {
+        fuzz_disk_begin(&disks[i], DISK, areas, G_N_ELEMENTS(areas));
+        make_disk(disks[i].sound);
+        if (i == 1)
+            make_journal(disks[i].sound);
+        fuzz_disk_ready(&disks[i], "ext4");
     }
-    fuzz_disk_run(&disk, data, size);
+    if (size)
+        fuzz_disk_run(&disks[data[0] % 2], data + 1, size - 1);
     return 0;
 }

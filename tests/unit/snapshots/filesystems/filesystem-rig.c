@@ -72,6 +72,12 @@ void write_file(const char *name, const char *text)
     g_assert_true(g_file_set_contents(path, text, -1, NULL));
 }
 
+void save(const char *name, const void *bytes, gsize size)
+{
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    g_assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
+}
+
 void make_folder(const char *name)
 {
     g_autofree char *path = g_build_filename(folder, name, NULL);

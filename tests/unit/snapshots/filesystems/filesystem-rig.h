@@ -13,6 +13,7 @@ int rig_end(int result);             // returns `result`
 bool have_tools(const char *package, ...) G_GNUC_NULL_TERMINATED;
 void run(const char *format, ...) G_GNUC_PRINTF(1, 2); // fails the test where the program does
 void write_file(const char *name, const char *text);
+void save(const char *name, const void *bytes, gsize size);
 void make_folder(const char *name);
 
 typedef struct {
