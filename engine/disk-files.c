@@ -7,11 +7,15 @@
 #include "snapshots/filesystems/tree-compare.h"
 
 static const char *const words[] = { "added", "deleted", "modified", "renamed" };
+static const char letters[] = "ADMR";
 
 static int read_volume(void *opaque, uint64_t offset, void *buffer, size_t size)
 {
     return block_read_sync(opaque, offset, buffer, size);
 }
+
+// Takes what differs on a disk into what is made: text or a builder.
+typedef void (*Append)(gpointer into, const char *disk, const DiskChanges *changes);
 
 // ---- Text ----
 
@@ -38,7 +42,7 @@ static void append_problems(GString *text, GPtrArray *problems)
 
 static void append_change(GString *text, const FileChange *change)
 {
-    g_string_append_printf(text, "%c ", "ADMR"[change->kind]);
+    g_string_append_printf(text, "%c ", letters[change->kind]);
     if (change->old_path) {
         append_name(text, change->old_path);
         g_string_append(text, " -> ");
@@ -47,8 +51,9 @@ static void append_change(GString *text, const FileChange *change)
     g_string_append(text, change->is_directory ? "/\n" : "\n");
 }
 
-static void append_text(GString *text, const char *disk, const DiskChanges *changes)
+static void append_text(gpointer into, const char *disk, const DiskChanges *changes)
 {
+    GString *text = into;
     if (changes->problems->len)
         g_string_append_printf(text, "%s\n", disk);
     append_problems(text, changes->problems);
@@ -110,8 +115,9 @@ static void append_json_partition(GString *json, const PartitionChanges *partiti
     g_string_append(json, "] }");
 }
 
-static void append_json(GString *json, const char *disk, const DiskChanges *changes)
+static void append_json(gpointer into, const char *disk, const DiskChanges *changes)
 {
+    GString *json = into;
     g_string_append(json, json->len > 1 ? ",\n  " : "\n  ");
     append_json_text(json, disk);
     g_string_append(json, ": {\n    ");
@@ -122,6 +128,54 @@ static void append_json(GString *json, const char *disk, const DiskChanges *chan
         append_json_partition(json, changes->partitions->pdata[i]);
     }
     g_string_append(json, "]\n  }");
+}
+
+// ---- For a program ----
+
+static void add_valid(GVariantBuilder *b, const char *text)
+{
+    g_variant_builder_add_value(b, g_variant_new_take_string(g_utf8_make_valid(text, -1)));
+}
+
+static void add_problems(GVariantBuilder *b, GPtrArray *problems)
+{
+    g_variant_builder_open(b, G_VARIANT_TYPE_STRING_ARRAY);
+    for (guint i = 0; i < problems->len; i++)
+        add_valid(b, problems->pdata[i]);
+    g_variant_builder_close(b);
+}
+
+static void add_partition(GVariantBuilder *b, const PartitionChanges *partition)
+{
+    g_variant_builder_open(b, G_VARIANT_TYPE("(usasa(ybss))"));
+    g_variant_builder_add(b, "u", partition->number);
+    g_variant_builder_add(b, "s", partition->filesystem ? partition->filesystem : "");
+    add_problems(b, partition->problems);
+    g_variant_builder_open(b, G_VARIANT_TYPE("a(ybss)"));
+    for (guint i = 0; i < partition->changes->len; i++) {
+        const FileChange *change = partition->changes->pdata[i];
+        g_variant_builder_open(b, G_VARIANT_TYPE("(ybss)"));
+        g_variant_builder_add(b, "y", letters[change->kind]);
+        g_variant_builder_add(b, "b", change->is_directory);
+        add_valid(b, change->path);
+        add_valid(b, change->old_path ? change->old_path : "");
+        g_variant_builder_close(b);
+    }
+    g_variant_builder_close(b);
+    g_variant_builder_close(b);
+}
+
+static void add_disk(gpointer into, const char *disk, const DiskChanges *changes)
+{
+    GVariantBuilder *b = into;
+    g_variant_builder_open(b, G_VARIANT_TYPE("(sasa(usasa(ybss)))"));
+    add_valid(b, disk);
+    add_problems(b, changes->problems);
+    g_variant_builder_open(b, G_VARIANT_TYPE("a(usasa(ybss))"));
+    for (guint i = 0; i < changes->partitions->len; i++)
+        add_partition(b, changes->partitions->pdata[i]);
+    g_variant_builder_close(b);
+    g_variant_builder_close(b);
 }
 
 // ---- Disks ----
@@ -152,8 +206,8 @@ static DiskChanges *compare_volume(Store *store, const char *volume, StoreNodeId
     return changes;
 }
 
-static bool compare_all(Store *store, StoreNodeId before, StoreNodeId after, bool json,
-                        GString *text, GError **error)
+static bool compare_all(Store *store, StoreNodeId before, StoreNodeId after, Append append,
+                        gpointer into, GError **error)
 {
     g_autoptr(GPtrArray) volumes = store_volume_list(store);
     for (guint i = 0; i < volumes->len; i++) {
@@ -167,25 +221,37 @@ static bool compare_all(Store *store, StoreNodeId before, StoreNodeId after, boo
             g_propagate_error(error, problem);
             return false;
         }
-        if (!changes)
-            continue;
-        if (json)
-            append_json(text, volume->name, changes);
-        else
-            append_text(text, volume->name, changes);
+        if (changes)
+            append(into, volume->name, changes);
     }
     return true;
+}
+
+static bool compare(const char *path, StoreNodeId before, StoreNodeId after, Append append,
+                    gpointer into, GError **error)
+{
+    StoreOpen options = { .path = path, .read_only = true };
+    Store *store = store_open(&options, error);
+    bool done = store && compare_all(store, before, after, append, into, error);
+    store_close(store);
+    return done;
 }
 
 char *disk_files_compare(const char *store, StoreNodeId before, StoreNodeId after, bool json,
                          GError **error)
 {
-    StoreOpen options = { .path = store, .read_only = true };
-    Store *opened = store_open(&options, error);
     g_autoptr(GString) text = g_string_new(json ? "{" : "");
-    bool done = opened && compare_all(opened, before, after, json, text, error);
-    store_close(opened);
+    bool done = compare(store, before, after, json ? append_json : append_text, text, error);
     if (json)
         g_string_append(text, "\n}\n");
     return done ? g_strdup(text->str) : NULL;
+}
+
+GVariant *disk_files_compare_variant(const char *store, StoreNodeId before, StoreNodeId after,
+                                     GError **error)
+{
+    g_auto(GVariantBuilder) b = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(sasa(usasa(ybss)))"));
+    if (!compare(store, before, after, add_disk, &b, error))
+        return NULL;
+    return g_variant_ref_sink(g_variant_builder_end(&b));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Which files differ between two nodes of a snapshot store, for lodgectl snapshot diff --files.
+// Which files differ between two nodes of a snapshot store, for lodgectl snapshot diff --files
+// and for the app.
 #pragma once
 
 #include "snapshots/store/store.h"
@@ -10,3 +11,10 @@
 // it cannot be opened or read.
 char *disk_files_compare(const char *store, StoreNodeId before, StoreNodeId after, bool json,
                          GError **error);
+
+// The same for a program, of type a(sasa(usasa(ybss))): the disks, with name and notes; their
+// partitions, with number (0: the disk as a whole), file system ("": none that is known) and notes;
+// the changes: one of the letters ADMR (added, deleted, modified, renamed), whether it is a
+// directory, the path, and for R the one before. Not floating.
+GVariant *disk_files_compare_variant(const char *store, StoreNodeId before, StoreNodeId after,
+                                     GError **error);

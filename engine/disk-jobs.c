@@ -43,7 +43,7 @@ typedef struct {
     const char *arguments[4];
     int count;
     const char *format, *from, *compress;
-    bool repair, json;
+    bool repair, json, gvariant;
 } Job;
 
 static volatile sig_atomic_t interrupted;
@@ -278,6 +278,17 @@ static int run_import(const Job *job)
     return done ? 0 : fail(error);
 }
 
+static GBytes *compare(const Job *job, StoreNodeId before, StoreNodeId after, GError **error)
+{
+    if (job->gvariant) {
+        g_autoptr(GVariant) changes =
+            disk_files_compare_variant(job->arguments[0], before, after, error);
+        return changes ? g_variant_get_data_as_bytes(changes) : NULL;
+    }
+    char *text = disk_files_compare(job->arguments[0], before, after, job->json, error);
+    return text ? g_bytes_new_take(text, strlen(text)) : NULL;
+}
+
 // STORE NODE NODE. It changes nothing, so that a signal may end it anywhere.
 static int run_compare(const Job *job)
 {
@@ -288,12 +299,12 @@ static int run_compare(const Job *job)
         !g_ascii_string_to_unsigned(job->arguments[2], 10, 0, G_MAXUINT64, &after, &error))
         return fail(error);
     setrlimit(RLIMIT_CPU, &seconds);
-    g_autofree char *text =
-        disk_files_compare(job->arguments[0], before, after, job->json, &error);
-    if (!text)
+    g_autoptr(GBytes) output = compare(job, before, after, &error);
+    if (!output)
         return fail(error);
-    fputs(text, stdout);
-    return 0;
+    gsize size;
+    const void *bytes = g_bytes_get_data(output, &size);
+    return fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0 ? 0 : 1;
 }
 
 static bool wanted_size(const char *text, uint64_t now, uint64_t *ret_size, GError **error)
@@ -333,7 +344,7 @@ static int run_resize(const Job *job)
     return done ? 0 : fail(error);
 }
 
-// The last three are for lodgectl's import, export and snapshot diff.
+// The last three are for lodgectl's import, export and snapshot diff, the last also for the app.
 static const struct {
     const char *name;
     int arguments;
@@ -391,6 +402,8 @@ static bool parse_option(Job *job, int argc, char **argv, int *at, bool *ret_mis
         job->repair = true;
     else if (strcmp(argv[*at], "--json") == 0)
         job->json = true;
+    else if (strcmp(argv[*at], "--gvariant") == 0) // compare-volumes: as disk-files.h describes it
+        job->gvariant = true;
     else
         return false;
     return true;

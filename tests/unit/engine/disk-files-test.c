@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Changed files of a store's disks, as text and as JSON, with a name that is made to harm.
+// Changed files of a store's disks, as text, as JSON and for a program, with a name that is made to harm.
 #include "engine/disk-files.h"
 
 #include <glib/gstdio.h>
@@ -74,6 +74,11 @@ static void test_compare(void)
     g_assert_nonnull(strstr(json, "\"filesystem\": \"ext4\", \"notes\": [], \"changes\": [\n"
                                   "        { \"change\": \"added\", \"directory\": false, "
                                   "\"path\": \"/a\\u001b[31mb\" }] }]"));
+    g_autoptr(GVariant) variant = disk_files_compare_variant(path, before, after, &error);
+    g_assert_no_error(error);
+    g_autofree char *printed = g_variant_print(variant, FALSE);
+    g_assert_cmpstr(printed, ==, "[('disk0', [], [(0, 'ext4', [], [(0x41, false, "
+                                 "'/a\\u001b[31mb', '')])])]");
     g_autofree char *none = disk_files_compare(path, before, before, false, &error);
     g_assert_cmpstr(none, ==, "disk0: ext4\n");
 }
@@ -83,6 +88,9 @@ static void test_no_store(void)
     g_autofree char *path = g_build_filename(folder, "missing", NULL);
     g_autoptr(GError) error = NULL;
     g_assert_null(disk_files_compare(path, 1, 2, true, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+    g_assert_null(disk_files_compare_variant(path, 1, 2, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
 }
 
