@@ -5,9 +5,8 @@
 #include "app/cli/commands.h"
 
 #include "app/client/engine-launcher.h"
-#include "app/client/snapshots-client.h"
+#include "app/client/snapshots-pin.h"
 #include "app/client/vm-client.h"
-#include "engine/config/vm-holds.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -156,66 +155,6 @@ static int fail(GError *error)
 
 // ---- export ----
 
-// The snapshot that is exported: protected, so that nobody frees it meanwhile.
-typedef struct {
-    guint64 id;
-    bool made, protected_now;
-} Pinned;
-
-static bool find_node(LodgeSnapshots1 *proxy, const char *text, Pinned *ret_pinned, GError **error)
-{
-    g_autoptr(GVariant) variant = NULL;
-    if (!lodge_snapshots1_call_list_sync(proxy, &variant, NULL, error))
-        return false;
-    g_autoptr(GPtrArray) nodes = snapshots_nodes_from_variant(variant);
-    const SnapshotNode *node = snapshots_find(nodes, text, error);
-    if (!node)
-        return false;
-    *ret_pinned = (Pinned){ node->id, false, !node->is_protected };
-    return true;
-}
-
-// The service may have ended since: it is another connection.
-static bool unpin(const Target *target, const Pinned *pinned, GError **error)
-{
-    if (!pinned->protected_now)
-        return true;
-    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
-    bool done = proxy &&
-                lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, FALSE, NULL, error) &&
-                (!pinned->made ||
-                 (lodge_snapshots1_call_delete_sync(proxy, pinned->id, NULL, error) &&
-                  lodge_snapshots1_call_purge_sync(proxy, pinned->id, NULL, error)));
-    if (done)
-        vm_hold_remove(target->folder, pinned->id);
-    return done;
-}
-
-static bool protect(const Target *target, LodgeSnapshots1 *proxy, const Pinned *pinned,
-                    GError **error)
-{
-    return vm_hold_add(target->folder, pinned->id, pinned->made, error) &&
-           lodge_snapshots1_call_set_protected_sync(proxy, pinned->id, TRUE, NULL, error);
-}
-
-// node: NULL: what is now, of which one is taken.
-static bool pin(const Target *target, const char *node, const char *why, Pinned *ret_pinned,
-                GError **error)
-{
-    g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(target->folder, error);
-    if (!proxy || (node && !find_node(proxy, node, ret_pinned, error)))
-        return false;
-    if (!node) {
-        *ret_pinned = (Pinned){ 0, true, true };
-        if (!lodge_snapshots1_call_take_sync(proxy, why, "", FALSE, &ret_pinned->id, NULL, error))
-            return false;
-    }
-    if (!ret_pinned->protected_now || protect(target, proxy, ret_pinned, error))
-        return true;
-    unpin(target, ret_pinned, NULL);
-    return false;
-}
-
 static bool choose_exported(Target *target, const char *disk, GError **error)
 {
     if (disk && !parse_number(disk, &target->number, error))
@@ -239,10 +178,10 @@ static int run_export(const CliCall *call)
     g_auto(SignalGuard) guard;
     signal_guard_set(&guard);
     g_auto(Target) target = { 0 };
-    Pinned pinned = { 0 };
+    SnapshotPin pinned = { 0 };
     if (!target_open(&target, cli_argument(call, 0), &error) ||
         !choose_exported(&target, cli_value(call, "--disk"), &error) ||
-        !pin(&target, cli_value(call, "--node"), "For an export", &pinned, &error))
+        !snapshots_pin(target.folder, cli_value(call, "--node"), "For an export", &pinned, &error))
         return fail(error);
     g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, pinned.id);
     g_autoptr(GPtrArray) arguments = g_ptr_array_new();
@@ -252,7 +191,7 @@ static int run_export(const CliCall *call)
     pass_on(arguments, call, "--json");
     add(arguments, "--", target.store, target.volume, id, cli_argument(call, 1), NULL);
     bool done = run_engine(arguments, &error);
-    bool tidy = unpin(&target, &pinned, error ? NULL : &error);
+    bool tidy = snapshots_unpin(target.folder, &pinned, error ? NULL : &error);
     return done && tidy ? CLI_OK : fail(error);
 }
 
@@ -284,12 +223,12 @@ int run_snapshot_files(const CliCall *call)
     g_auto(SignalGuard) guard;
     signal_guard_set(&guard);
     g_auto(Target) target = { 0 };
-    Pinned before = { 0 }, after = { 0 };
+    SnapshotPin before = { 0 }, after = { 0 };
     const char *second = call->arguments->len > 2 ? cli_argument(call, 2) : NULL;
     if (!target_open(&target, cli_argument(call, 0), &error) ||
-        !pin(&target, cli_argument(call, 1), "", &before, &error))
+        !snapshots_pin(target.folder, cli_argument(call, 1), "", &before, &error))
         return fail(error);
-    bool done = pin(&target, second, "For a comparison", &after, &error);
+    bool done = snapshots_pin(target.folder, second, "For a comparison", &after, &error);
     if (done) {
         g_autofree char *from = g_strdup_printf("%" G_GUINT64_FORMAT, before.id);
         g_autofree char *to = g_strdup_printf("%" G_GUINT64_FORMAT, after.id);
@@ -298,9 +237,9 @@ int run_snapshot_files(const CliCall *call)
         pass_on(arguments, call, "--json");
         add(arguments, "--", target.store, from, to, NULL);
         done = run_engine(arguments, &error);
-        done &= unpin(&target, &after, error ? NULL : &error);
+        done &= snapshots_unpin(target.folder, &after, error ? NULL : &error);
     }
-    done &= unpin(&target, &before, error ? NULL : &error);
+    done &= snapshots_unpin(target.folder, &before, error ? NULL : &error);
     return done ? CLI_OK : fail(error);
 }
 

@@ -16,7 +16,7 @@ char *program_find(const char *name, GError **error)
     return path;
 }
 
-static GSubprocess *spawn(const char *const *arguments, GError **error)
+static GSubprocess *spawn(const char *const *arguments, GSubprocessFlags output, GError **error)
 {
     g_autofree char *program = program_find("lodge-engine", error);
     if (!program)
@@ -27,8 +27,7 @@ static GSubprocess *spawn(const char *const *arguments, GError **error)
         g_ptr_array_add(argv, (char *)*arguments);
     g_ptr_array_add(argv, NULL);
     return g_subprocess_newv((const char *const *)argv->pdata,
-                             G_SUBPROCESS_FLAGS_STDERR_PIPE | G_SUBPROCESS_FLAGS_STDOUT_SILENCE,
-                             error);
+                             G_SUBPROCESS_FLAGS_STDERR_PIPE | output, error);
 }
 
 // The program's last word, without its name in front.
@@ -49,11 +48,47 @@ static bool judge(GSubprocess *process, const char *problems, GError **error)
 
 bool engine_call(const char *const *arguments, GError **error)
 {
-    g_autoptr(GSubprocess) process = spawn(arguments, error);
+    g_autoptr(GSubprocess) process = spawn(arguments, G_SUBPROCESS_FLAGS_STDOUT_SILENCE, error);
     g_autofree char *problems = NULL;
     return process &&
            g_subprocess_communicate_utf8(process, NULL, NULL, NULL, &problems, error) &&
            judge(process, problems, error);
+}
+
+static bool read_all(GInputStream *stream, gsize limit, GByteArray *bytes,
+                     GCancellable *cancellable, GError **error)
+{
+    guint8 part[16384];
+    for (gssize got; (got = g_input_stream_read(stream, part, sizeof(part), cancellable, error));) {
+        if (got < 0)
+            return false;
+        if (bytes->len + (gsize)got > limit) {
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_MESSAGE_TOO_LARGE,
+                        "lodge-engine has more than %" G_GSIZE_FORMAT " bytes to say", limit);
+            return false;
+        }
+        g_byte_array_append(bytes, part, (guint)got);
+    }
+    return true;
+}
+
+GBytes *engine_output(const char *const *arguments, gsize limit, GCancellable *cancellable,
+                      GError **error)
+{
+    g_autoptr(GSubprocess) process = spawn(arguments, G_SUBPROCESS_FLAGS_STDOUT_PIPE, error);
+    if (!process)
+        return NULL;
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    g_autofree char *problems = NULL;
+    if (!read_all(g_subprocess_get_stdout_pipe(process), limit, bytes, cancellable, error)) {
+        g_subprocess_force_exit(process);
+        g_subprocess_wait(process, NULL, NULL);
+        return NULL;
+    }
+    if (!g_subprocess_communicate_utf8(process, NULL, NULL, NULL, &problems, error) ||
+        !judge(process, problems, error))
+        return NULL;
+    return g_byte_array_free_to_bytes(g_steal_pointer(&bytes));
 }
 
 enum { START_WORDS = 8 };
@@ -106,7 +141,7 @@ void engine_start_async(const char *folder, const EngineStart *how, GCancellable
     char number[24];
     fill_arguments(folder, how, arguments, number);
     GError *error = NULL;
-    g_autoptr(GSubprocess) process = spawn(arguments, &error);
+    g_autoptr(GSubprocess) process = spawn(arguments, G_SUBPROCESS_FLAGS_STDOUT_SILENCE, &error);
     if (!process) {
         g_task_return_error(task, error);
         return;

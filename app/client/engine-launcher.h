@@ -14,6 +14,12 @@ char *program_find(const char *name, GError **error);
 // False and error, with what it wrote to standard error, where its status is not 0.
 bool engine_call(const char *const *arguments, GError **error);
 
+// The same, and returns what it wrote to standard output. NULL and error: also where that is more
+// than limit bytes (G_IO_ERROR_MESSAGE_TOO_LARGE), and where it was cancelled, for which it is
+// killed: it must be one that may end anywhere.
+GBytes *engine_output(const char *const *arguments, gsize limit, GCancellable *cancellable,
+                      GError **error);
+
 // How a machine is started.
 typedef struct {
     bool wait;       // it is built and waits for Start on its D-Bus object

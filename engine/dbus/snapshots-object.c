@@ -109,9 +109,16 @@ static void tell_progress(uint64_t done, uint64_t total, void *opaque)
 static bool add_disk_diff(SnapshotsCall *call, const StoreDiff *diff, GVariantBuilder *b,
                           GError **error)
 {
-    g_autoptr(GArray) ranges = store_diff(call->object->store, diff, error);
-    if (!ranges)
+    GError *problem = NULL;
+    g_autoptr(GArray) ranges = store_diff(call->object->store, diff, &problem);
+    if (g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+        g_error_free(problem); // only other nodes have it
+        return true;
+    }
+    if (!ranges) {
+        g_propagate_error(error, problem);
         return false;
+    }
     g_variant_builder_open(b, G_VARIANT_TYPE("{sa(tt)}"));
     g_variant_builder_add(b, "s", diff->volume);
     g_variant_builder_open(b, G_VARIANT_TYPE("a(tt)"));
@@ -124,11 +131,21 @@ static bool add_disk_diff(SnapshotsCall *call, const StoreDiff *diff, GVariantBu
     return true;
 }
 
+static bool check_node(SnapshotsObject *object, StoreNodeId id, GError **error)
+{
+    StoreNode *node = id == STORE_CURRENT ? NULL : store_node_get(object->store, id, error);
+    bool found = id == STORE_CURRENT || node;
+    store_node_free(node);
+    return found;
+}
+
 static GVariant *compare(SnapshotsCall *call, GVariant *arguments, GError **error)
 {
     StoreDiff diff = { .progress = tell_progress, .opaque = call,
                        .cancellable = call->cancellable };
     g_variant_get(arguments, "(tt)", &diff.from, &diff.to);
+    if (!check_node(call->object, diff.from, error) || !check_node(call->object, diff.to, error))
+        return NULL;
     g_autoptr(GPtrArray) volumes = store_volume_list(call->object->store);
     GVariantBuilder b;
     g_variant_builder_init(&b, G_VARIANT_TYPE("a{sa(tt)}"));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Changed files of a store's disks, as text, as JSON and for a program, with a name that is made to harm.
+// Changed files of a store's disks, as text, as JSON and for a program, with a name that is made to
+// harm.
 #include "engine/disk-files.h"
 
 #include <glib/gstdio.h>
