@@ -6,6 +6,7 @@
 #include "app/client/vm-clone.h"
 #include "app/lodge-dialogs.h"
 #include "app/snapshots/lodge-automatic-dialog.h"
+#include "app/snapshots/lodge-changes-dialog.h"
 #include "app/snapshots/lodge-clone-dialog.h"
 #include "app/snapshots/lodge-snapshot-dialog.h"
 
@@ -28,6 +29,7 @@ void lodge_snapshots_update_actions(LodgeSnapshots *self)
     enable(self, "take", there);
     enable(self, "go-to", row != NULL);
     enable(self, "try", row && !in_bin && !self->on);
+    enable(self, "changes", row && !in_bin && self->nodes);
     enable(self, "clone", row && !in_bin && !self->on);
     enable(self, "delete", row && !in_bin && !is_protected);
     enable(self, "undelete", in_bin);
@@ -146,12 +148,13 @@ static void go_to(LodgeSnapshots *self, guint64 id, const char *name)
                          g_variant_new("(ts)", id, valid), on_gone, id);
 }
 
+// The list may have been read again while the dialog was open, and another row be selected.
 static void on_go_to_confirmed(gpointer user_data)
 {
     LodgeSnapshots *self = user_data;
-    LodgeSnapshotRow *row = lodge_snapshots_selected(self);
-    if (row)
-        go_to(self, lodge_snapshot_row_get_id(row), lodge_snapshot_row_get_name(row));
+    const SnapshotNode *node = lodge_snapshots_find(self, self->asked);
+    if (node)
+        go_to(self, node->id, node->name);
 }
 
 static void activate_go_to(GSimpleAction *action, GVariant *parameter, gpointer user_data)
@@ -160,6 +163,7 @@ static void activate_go_to(GSimpleAction *action, GVariant *parameter, gpointer 
     LodgeSnapshotRow *row = lodge_snapshots_selected(self);
     if (!row)
         return;
+    self->asked = lodge_snapshot_row_get_id(row);
     if (!self->on) {
         on_go_to_confirmed(self);
         return;
@@ -201,6 +205,18 @@ static void activate_clone(GSimpleAction *action, GVariant *parameter, gpointer 
     gtk_window_present(GTK_WINDOW(dialog));
 }
 
+static void activate_changes(GSimpleAction *action, GVariant *parameter, gpointer user_data)
+{
+    LodgeSnapshots *self = user_data;
+    LodgeSnapshotRow *row = lodge_snapshots_selected(self);
+    if (!row || !self->nodes || !self->proxy)
+        return;
+    GtkWidget *dialog = lodge_changes_dialog_new(
+        GTK_WINDOW(gtk_widget_get_root(GTK_WIDGET(self))), self->folder, self->proxy, self->nodes,
+        lodge_snapshot_row_get_id(row));
+    gtk_window_present(GTK_WINDOW(dialog));
+}
+
 static void on_deleted(LodgeSnapshots *self, GVariant *results, guint64 id)
 {
     toast_undo(self, _("Snapshot deleted"), undelete, id);
@@ -227,15 +243,16 @@ static void activate_undelete(GSimpleAction *action, GVariant *parameter, gpoint
 static void on_renamed(gpointer user_data, const char *name, const char *note)
 {
     LodgeSnapshots *self = user_data;
-    LodgeSnapshotRow *row = lodge_snapshots_selected(self);
-    if (!row)
+    const SnapshotNode *node = lodge_snapshots_find(self, self->asked);
+    if (!node)
         return;
-    guint64 id = lodge_snapshot_row_get_id(row);
     const char *heading = _("The Snapshot Was Not Changed");
-    if (!g_str_equal(name, lodge_snapshot_row_get_name(row)))
-        lodge_snapshots_call(self, heading, "Rename", g_variant_new("(ts)", id, name), NULL, 0);
-    if (!g_str_equal(note, lodge_snapshot_row_get_note(row)))
-        lodge_snapshots_call(self, heading, "SetNote", g_variant_new("(ts)", id, note), NULL, 0);
+    if (!g_str_equal(name, node->name))
+        lodge_snapshots_call(self, heading, "Rename", g_variant_new("(ts)", node->id, name), NULL,
+                             0);
+    if (!g_str_equal(note, node->note))
+        lodge_snapshots_call(self, heading, "SetNote", g_variant_new("(ts)", node->id, note), NULL,
+                             0);
 }
 
 static void activate_rename(GSimpleAction *action, GVariant *parameter, gpointer user_data)
@@ -244,6 +261,7 @@ static void activate_rename(GSimpleAction *action, GVariant *parameter, gpointer
     LodgeSnapshotRow *row = lodge_snapshots_selected(self);
     if (!row)
         return;
+    self->asked = lodge_snapshot_row_get_id(row);
     LodgeSnapshotQuestion question = {
         .heading = _("Name and Note"),
         .body = "",
@@ -326,6 +344,7 @@ static const GActionEntry action_entries[] = {
     { .name = "take", .activate = activate_take },
     { .name = "go-to", .activate = activate_go_to },
     { .name = "try", .activate = activate_try },
+    { .name = "changes", .activate = activate_changes },
     { .name = "clone", .activate = activate_clone },
     { .name = "delete", .activate = activate_delete },
     { .name = "undelete", .activate = activate_undelete },

@@ -29,15 +29,20 @@ void lodge_snapshots_fail(LodgeSnapshots *self, const char *heading, GError *err
     lodge_dialog_error(GTK_WIDGET(self), heading, error);
 }
 
-static const SnapshotNode *selected_node(LodgeSnapshots *self)
+const SnapshotNode *lodge_snapshots_find(LodgeSnapshots *self, guint64 id)
 {
-    LodgeSnapshotRow *row = lodge_snapshots_selected(self);
-    for (guint i = 0; row && self->nodes && i < self->nodes->len; i++) {
+    for (guint i = 0; self->nodes && i < self->nodes->len; i++) {
         const SnapshotNode *node = self->nodes->pdata[i];
-        if (node->id == lodge_snapshot_row_get_id(row))
+        if (node->id == id)
             return node;
     }
     return NULL;
+}
+
+static const SnapshotNode *selected_node(LodgeSnapshots *self)
+{
+    LodgeSnapshotRow *row = lodge_snapshots_selected(self);
+    return row ? lodge_snapshots_find(self, lodge_snapshot_row_get_id(row)) : NULL;
 }
 
 void lodge_snapshots_show_costs(LodgeSnapshots *self)
@@ -97,6 +102,7 @@ static void show_usage(LodgeSnapshots *self)
                                 ? g_strdup_printf(_("%s in all, %s of it in the bin"), size, bin)
                                 : g_strdup_printf(_("%s in all"), size);
     gtk_label_set_label(self->usage, text);
+    gtk_widget_set_tooltip_text(GTK_WIDGET(self->usage), text); // in a narrow window it is cut off
 }
 
 typedef struct {

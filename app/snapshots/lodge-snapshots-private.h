@@ -18,6 +18,7 @@ struct _LodgeSnapshots {
     GHashTable *pictures;      // guint64 of a node -> GdkTexture
     SnapshotForecast forecast; // as of the list
     gboolean bin;              // deleted ones are listed
+    guint64 asked;             // the node that the open dialog is about; 0: none
     GSimpleActionGroup *actions;
 
     GtkWidget *content;
@@ -31,6 +32,9 @@ struct _LodgeSnapshots {
 
 // The chosen row, or NULL.
 LodgeSnapshotRow *lodge_snapshots_selected(LodgeSnapshots *self);
+
+// The node of the identifier; NULL: it is not in the list.
+const SnapshotNode *lodge_snapshots_find(LodgeSnapshots *self, guint64 id);
 
 // A page with a word and a sentence in place of the list.
 void lodge_snapshots_show_status(LodgeSnapshots *self, const char *title, const char *text);

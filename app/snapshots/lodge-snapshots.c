@@ -160,6 +160,7 @@ static void forget(LodgeSnapshots *self)
     g_clear_object(&self->proxy);
     g_clear_pointer(&self->nodes, g_ptr_array_unref);
     self->forecast = (SnapshotForecast){ 0 };
+    self->asked = 0;
     g_hash_table_remove_all(self->pictures);
     g_clear_pointer(&self->folder, g_free);
 }
@@ -212,6 +213,8 @@ static void lodge_snapshots_class_init(LodgeSnapshotsClass *klass)
     BIND(costs);
 #undef BIND
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_Delete, 0, "snapshots.delete", NULL);
+    gtk_widget_class_add_binding_action(widget_class, GDK_KEY_d, GDK_CONTROL_MASK,
+                                        "snapshots.changes", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_F2, 0, "snapshots.rename", NULL);
     gtk_widget_class_add_binding_action(widget_class, GDK_KEY_Insert, 0, "snapshots.take", NULL);
 }

@@ -3,18 +3,46 @@
 """A machine's snapshots on their screen: take, go to, delete with undo, rename, protect, the bin, runs
 that are not kept, by accessibility and by keyboard; what the screen says is compared with what
 lodgectl says.
-snapshots.py BIN-FOLDER DEMO-ISO PICTURES-FOLDER"""
+snapshots.py BIN-FOLDER DEMO-ISO PICTURES-FOLDER STORE-FILL"""
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import workstation
 from workstation import Atspi, harness
 
 
+def make_files(lodgectl):
+    """The machine "files", whose snapshots Before and After differ in files; False: there is no
+    mke2fs."""
+    mke2fs = shutil.which("mke2fs", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if mke2fs is None:
+        return False
+    lodgectl("create", "files", "--memory", "64M", "--disk", "64M")
+    with tempfile.TemporaryDirectory() as folder:
+        tree = os.path.join(folder, "tree")
+        os.mkdir(tree)
+        steps = []
+        for name, gone in (("old.txt", None), ("new.conf", "old.txt")):
+            with open(os.path.join(tree, name), "w") as file:
+                file.write(name)
+            if gone:
+                os.remove(os.path.join(tree, gone))
+            image = os.path.join(folder, name + ".image")
+            subprocess.run([mke2fs, "-q", "-F", "-t", "ext4", "-d", tree, image, "8M"], check=True,
+                           stdout=subprocess.DEVNULL)
+            steps += [image, "After" if gone else "Before"]
+        store = os.path.join(os.environ["LODGE_HOME"], "files.lodge", "snapshots.store")
+        subprocess.run([sys.argv[4], store, "disk0", *steps], check=True)
+    return True
+
+
 def run(tap, lodge, lodgectl, iso):
+    has_files = make_files(lodgectl)
     lodgectl("create", "m", "--memory", "64M", "--disk", "64M", "--engine", "interpreter", "--set",
              "network0.mode=none")
 
@@ -39,9 +67,9 @@ def run(tap, lodge, lodgectl, iso):
                                       again.get_state_set().contains(Atspi.StateType.SELECTED), 3)
         return harness.wait_until(act, 20)
 
-    def key(chord):
-        subprocess.run(["xdotool", "windowfocus", "--sync", lodge.window(), "key", "--delay", "80",
-                        chord], check=True)
+    def key(chord, title="Lodge"):
+        subprocess.run(["xdotool", "windowfocus", "--sync", lodge.window(title), "key", "--delay",
+                        "80", chord], check=True)
 
     def take(name):
         return (lodge.click("Take…") and lodge.wait_for("Name", "text") is not None and
@@ -153,6 +181,37 @@ def run(tap, lodge, lodgectl, iso):
     lodgectl("stop", "m", "--force")
     tap.check(lodge.shows("m, Powered off") and nodes() == before, "and nothing is kept",
               nodes())
+
+    def shown(*parts):
+        return all(any(part in name for name in lodge.names()) for part in parts)
+
+    def search(text):
+        key("ctrl+f", "Changes")
+        return lodge.enter("Part of a path", text)
+
+    if not has_files:
+        return
+    lodge.click_on(lodge.find("files, Powered off"))
+    tap.check(lodge.shows("files, Powered off") and lodge.click("Snapshots") and
+              lodge.shows("After, level") and select("After") and
+              lodge.choose("More", "Changes…") and
+              lodge.shows("disk0, Without Partitions, ext4, 2 files or folders differ") and
+              shown("Added /new.conf", "Deleted /old.txt"), "which files it changed",
+              lodge.describe())
+    lodge.picture("snapshots-changes")
+    tap.check(search("NEW") and
+              harness.wait_until(lambda: not shown("Deleted /old.txt"), 20) and
+              shown("disk0, Without Partitions", "Added /new.conf"), "a search in them",
+              lodge.describe())
+    lodge.picture("snapshots-changes-search")
+    tap.check(search("nowhere") and lodge.shows("Nothing Found"),
+              "a search without a result", lodge.describe())
+    tap.check(lodge.click("Close") and
+              harness.wait_until(lambda: lodge.find("Changes", "frame") is None, 20),
+              "the view is closed", lodge.describe())
+    listed = json.loads(lodgectl("snapshot", "list", "files", "--json").stdout)
+    tap.check([n["protected"] for n in listed] == [False, False],
+              "the snapshots are as they were", listed)
 
 
 workstation.main(run)

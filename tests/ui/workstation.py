@@ -155,7 +155,7 @@ class Workstation:
 
     def enter(self, name, text):
         """Puts text into the entry of that name."""
-        node = self.wait_for(name, "text", "spin button")
+        node = self.wait_for(name, "text", "entry", "spin button")
         editable = node.get_editable_text_iface() if node else None
         return editable is not None and editable.set_text_contents(text)
 
