@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Chains of clusters in FAT. Where what follows a cluster makes no sense, the copy of the table is
-// asked. A chain that goes in a circle is found (Brent: a mark that is set anew after 1, 2, 4...
-// steps is met again), and none is longer than its caller allows.
+// Chains of clusters in FAT and exFAT. Where what follows a cluster makes no sense, the copy of the
+// table is asked. A chain that goes in a circle is found (Brent: a mark that is set anew after 1,
+// 2, 4... steps is met again), and none is longer than its caller allows.
 #include "snapshots/filesystems/fat-private.h"
 
 #include "engine/base/bytes.h"
@@ -27,8 +27,8 @@ static int read_link(Fat *fs, uint64_t table, uint32_t cluster, uint32_t *ret_li
         link = le16_read(bytes);
         last = 0xfff8;
     } else {
-        link = le32_read(bytes) & 0xfffffff;
-        last = 0xffffff8;
+        link = le32_read(bytes) & (fs->is_exfat ? UINT32_MAX : 0xfffffff);
+        last = fs->is_exfat ? UINT32_MAX : 0xffffff8;
     }
     *ret_link = link >= last ? UINT32_MAX : link;
     return 0;
@@ -71,8 +71,8 @@ static FatVisited visit_piece(Fat *fs, uint64_t at, uint32_t size, FatVisit visi
     return FAT_GO_ON;
 }
 
-bool fat_walk(Fat *fs, uint32_t first, uint32_t limit, FatVisit visit, void *opaque,
-              GError **error)
+bool fat_walk(Fat *fs, uint32_t first, uint32_t together, uint32_t limit, FatVisit visit,
+              void *opaque, GError **error)
 {
     uint32_t cluster = first, mark = first, steps = 0, next_mark = 1;
     if (!is_cluster(fs, first))
@@ -82,6 +82,13 @@ bool fat_walk(Fat *fs, uint32_t first, uint32_t limit, FatVisit visit, void *opa
         FatVisited visited = visit_piece(fs, at, fs->cluster_size, visit, opaque, error);
         if (visited != FAT_GO_ON)
             return visited == FAT_ENOUGH;
+        if (together) {
+            if (++steps == together)
+                return true;
+            if (!is_cluster(fs, ++cluster))
+                return filesystem_damaged(error, "it goes on behind the last cluster");
+            continue;
+        }
         if (!follow(fs, &cluster, error))
             return false;
         if (cluster == UINT32_MAX)

@@ -191,5 +191,5 @@ bool fat_list(void *filesystem, uint64_t directory, GPtrArray *entries, GError *
     Listing listing = { .fs = filesystem, .directory = directory, .entries = entries };
     if (directory == FAT_FIXED_ROOT)
         return fat_walk_root(listing.fs, visit, &listing, error);
-    return fat_walk(listing.fs, (uint32_t)directory, DIRECTORY_MAX, visit, &listing, error);
+    return fat_walk(listing.fs, (uint32_t)directory, 0, DIRECTORY_MAX, visit, &listing, error);
 }

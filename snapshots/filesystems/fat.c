@@ -95,13 +95,13 @@ static void *fat_open(DiskReader *disk, GError **error)
     return read_geometry(fs, boot, error) ? g_steal_pointer(&fs) : NULL;
 }
 
-static const char *remark(void *filesystem)
+const char *fat_remark(void *filesystem)
 {
     const Fat *fs = filesystem;
     return fs->is_in_use ? "it was in use: what had not been written yet is not seen" : NULL;
 }
 
-static uint64_t root(void *filesystem)
+uint64_t fat_root(void *filesystem)
 {
     const Fat *fs = filesystem;
     return fs->root_size ? FAT_FIXED_ROOT : fs->root_cluster;
@@ -112,7 +112,7 @@ const FilesystemOps filesystem_fat_ops = {
     .probe = probe,
     .open = fat_open,
     .close = g_free,
-    .remark = remark,
-    .root = root,
+    .remark = fat_remark,
+    .root = fat_root,
     .list = fat_list,
 };

@@ -16,7 +16,7 @@ void filesystem_entry_free(FilesystemEntry *entry)
 const FilesystemOps *filesystem_probe(DiskReader *disk)
 {
     static const FilesystemOps *const all[] = { &filesystem_ext4_ops, &filesystem_ntfs_ops,
-                                              &filesystem_fat_ops };
+                                              &filesystem_exfat_ops, &filesystem_fat_ops };
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
         if (all[i]->probe(disk))
             return all[i];

@@ -36,6 +36,7 @@ typedef struct {
 
 #define FILESYSTEM_ENTRIES_MAX (1u << 20) // of one directory
 
+extern const FilesystemOps filesystem_exfat_ops;
 extern const FilesystemOps filesystem_ext4_ops;
 extern const FilesystemOps filesystem_fat_ops;
 extern const FilesystemOps filesystem_ntfs_ops;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// FAT12, FAT16 and FAT32 whose tables the input edits: its first byte says which of them. Each has
-// a folder of two clusters in a folder, long names, a label and what was deleted.
+// FAT12, FAT16, FAT32 and exFAT whose tables the input edits: its first byte says which of them.
+// FAT has a folder of two clusters in a folder, long names, a label and what was deleted; exFAT a
+// root of two clusters, a folder that is a chain and one that is not.
 #include "tests/fuzz/filesystem-fuzz.h"
 
 #include "engine/base/bytes.h"
@@ -12,6 +13,7 @@
 #define TABLE   36u // sectors
 #define ROOT    (1 + 2 * TABLE)
 #define DATA    (ROOT + 1) // cluster 2; of FAT32, which has no other root, ROOT is
+#define EXFAT   0u         // as the bits of a cluster's number
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -98,23 +100,80 @@ static void make_disk(uint8_t *disk, unsigned bits)
     put_file(sector_at(disk, first + 4), "FILE    TXT", 0, 5);
 }
 
+static uint8_t *put_set(uint8_t *at, const char *name, uint16_t attributes, uint32_t first,
+                        uint8_t flags)
+{
+    size_t length = strlen(name), pieces = (length + 14) / 15;
+    at[0] = 0x85;
+    at[1] = (uint8_t)(1 + pieces);
+    le16_write(at + 4, attributes);
+    at[32] = 0xc0;
+    at[33] = flags;
+    at[35] = (uint8_t)length;
+    le32_write(at + 52, first);
+    le64_write(at + 56, 2 * SECTOR);
+    for (size_t i = 0; i < pieces; i++) {
+        at[64 + 32 * i] = 0xc1;
+        for (size_t j = 0; j < 15 && 15 * i + j < length; j++)
+            at[64 + 32 * i + 2 + 2 * j] = (uint8_t)name[15 * i + j];
+    }
+    uint16_t sum = 0;
+    for (size_t i = 0; i < 32 * (2 + pieces); i++) {
+        if (i != 2 && i != 3)
+            sum = (uint16_t)((sum >> 1 | sum << 15) + at[i]);
+    }
+    le16_write(at + 2, sum);
+    return at + 32 * (2 + pieces);
+}
+
+static void make_exfat(uint8_t *disk)
+{
+    memcpy(disk + 3, "EXFAT   ", 8);
+    le64_write(disk + 0x48, SECTORS);
+    le32_write(disk + 0x50, 1);
+    le32_write(disk + 0x54, TABLE);
+    le32_write(disk + 0x58, ROOT);
+    le32_write(disk + 0x5c, 1000);
+    le32_write(disk + 0x60, 2);
+    disk[0x6c] = 9;
+    disk[0x6e] = 1;
+    static const uint32_t links[] = { 0xfffffff8, UINT32_MAX, 6, UINT32_MAX, 0, 0, UINT32_MAX };
+    for (unsigned i = 0; i < G_N_ELEMENTS(links); i++)
+        le32_write(sector_at(disk, 1) + 4 * i, links[i]);
+    uint8_t *at = sector_at(disk, ROOT);
+    at[0] = 0x83; // a label
+    at = put_set(at + 32, "a file whose name is long", 0x20, 9, 1);
+    at[0] = 0x05; // deleted
+    at = put_set(at + 32, "chain", 0x10, 3, 1);
+    for (at = put_set(at, "together", 0x10, 4, 3); at < sector_at(disk, ROOT + 1); at += 32)
+        at[0] = 0x05;
+    put_set(sector_at(disk, ROOT + 1), "file", 0, 0, 0);
+    for (unsigned i = 0; i < SECTOR / 32; i++)
+        sector_at(disk, ROOT + 2)[32 * i] = 0x05;
+    put_set(sector_at(disk, ROOT + 3), "inner", 0, 10, 3);
+    put_set(sector_at(disk, ROOT + 4), "in the root's second cluster", 0, 11, 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const FuzzArea areas[] = {
-        { 0, 96 },
+        { 0, 112 },
         { SECTOR, 64 },
         { SECTOR * (1 + TABLE), 64 },
         { SECTOR * ROOT, 5 * SECTOR },
         { SECTOR * ROOT, 7 * 32 },
     };
-    static const unsigned bits[] = { 12, 16, 32 };
-    static FuzzDisk disks[3];
-    for (unsigned i = 0; i < 3 && !disks[i].size; i++) {
+    static const unsigned bits[] = { 12, 16, 32, EXFAT };
+    static FuzzDisk disks[G_N_ELEMENTS(bits)];
+    for (unsigned i = 0; i < G_N_ELEMENTS(disks) && !disks[i].size; i++) {
         fuzz_disk_begin(&disks[i], SECTORS * SECTOR, areas, G_N_ELEMENTS(areas));
-        make_disk(disks[i].sound, bits[i]);
-        fuzz_disk_ready(&disks[i], "FAT");
+        if (bits[i] == EXFAT)
+            make_exfat(disks[i].sound);
+        else
+            make_disk(disks[i].sound, bits[i]);
+        fuzz_disk_ready(&disks[i], bits[i] == EXFAT ? "exFAT" : "FAT");
     }
     if (size)
-        fuzz_disk_run(&disks[data[0] % 3], data + 1, size - 1);
+        fuzz_disk_run(&disks[data[0] % G_N_ELEMENTS(disks)], data + 1, size - 1);
     return 0;
 }

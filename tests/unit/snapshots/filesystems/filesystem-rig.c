@@ -2,6 +2,7 @@
 // See filesystem-rig.h.
 #include "tests/unit/snapshots/filesystems/filesystem-rig.h"
 
+#include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -90,6 +91,24 @@ Disk load(const char *name)
     Disk disk;
     g_assert_true(g_file_get_contents(path, &disk.bytes, &disk.size, NULL));
     return disk;
+}
+
+Disk load_kept(const char *name)
+{
+    g_autofree char *path = g_build_filename(KEPT_FOLDER, name, NULL);
+    g_autoptr(GFile) file = g_file_new_for_path(path);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GFileInputStream) packed = g_file_read(file, NULL, &error);
+    g_assert_no_error(error);
+    g_autoptr(GConverter) unpack =
+        G_CONVERTER(g_zlib_decompressor_new(G_ZLIB_COMPRESSOR_FORMAT_GZIP));
+    g_autoptr(GInputStream) stream = g_converter_input_stream_new(G_INPUT_STREAM(packed), unpack);
+    g_autoptr(GOutputStream) out = g_memory_output_stream_new_resizable();
+    g_output_stream_splice(out, stream, G_OUTPUT_STREAM_SPLICE_CLOSE_TARGET, NULL, &error);
+    g_assert_no_error(error);
+    GMemoryOutputStream *memory = G_MEMORY_OUTPUT_STREAM(out);
+    gsize size = g_memory_output_stream_get_data_size(memory);
+    return (Disk){ g_memory_output_stream_steal_data(memory), size };
 }
 
 void disk_clear(Disk *disk)

@@ -22,6 +22,7 @@ typedef struct {
 } Disk;
 
 Disk load(const char *name);
+Disk load_kept(const char *name); // one of those that make-kept.sh made
 void disk_clear(Disk *disk);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Disk, disk_clear)
 

@@ -1,32 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Two states of an NTFS, as ntfs-3g left them (make-ntfs.sh) or made anew by mkntfs and ntfscp, and
+// Two states of an NTFS, as ntfs-3g left them (make-kept.sh) or made anew by mkntfs and ntfscp, and
 // what the comparison says of them; then records and indexes that mislead.
 #include "tests/unit/snapshots/filesystems/filesystem-rig.h"
 
 #include "engine/base/bytes.h"
 
-#include <gio/gio.h>
 #include <string.h>
 
 #define RECORD 1024u
-
-static Disk load_kept(const char *name)
-{
-    g_autofree char *path = g_build_filename(KEPT_FOLDER, name, NULL);
-    g_autoptr(GFile) file = g_file_new_for_path(path);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GFileInputStream) packed = g_file_read(file, NULL, &error);
-    g_assert_no_error(error);
-    g_autoptr(GConverter) unpack =
-        G_CONVERTER(g_zlib_decompressor_new(G_ZLIB_COMPRESSOR_FORMAT_GZIP));
-    g_autoptr(GInputStream) stream = g_converter_input_stream_new(G_INPUT_STREAM(packed), unpack);
-    g_autoptr(GOutputStream) out = g_memory_output_stream_new_resizable();
-    g_output_stream_splice(out, stream, G_OUTPUT_STREAM_SPLICE_CLOSE_TARGET, NULL, &error);
-    g_assert_no_error(error);
-    GMemoryOutputStream *memory = G_MEMORY_OUTPUT_STREAM(out);
-    gsize size = g_memory_output_stream_get_data_size(memory);
-    return (Disk){ g_memory_output_stream_steal_data(memory), size };
-}
 
 // ---- What changed ----
 
