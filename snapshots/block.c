@@ -74,8 +74,9 @@ void block_complete(const BlockCompletion *completions, size_t count)
             request->complete(request, completions[i].result);
             continue;
         }
-        if (request->driver_tag)
-            block->ops->completed(block->driver, request);
+        if (request->driver_tag &&
+            !block->ops->completed(block->driver, request, completions[i].result))
+            continue;
         if (hold_for_room(block, &completions[i]))
             continue;
         request->complete(request, completions[i].result); // may free the request

@@ -77,8 +77,9 @@ typedef struct BlockDriverOps {
     // `next`, which is asked instead.
     void (*post)(void *driver, BlockRequest *request, int result);
     // May be NULL. A request that the driver gave a tag and handed on as it was is through; called
-    // before its submitter is told, on the I/O thread, the machine lock held.
-    void (*completed)(void *driver, BlockRequest *request);
+    // before its submitter is told, on the I/O thread, the machine lock held. False: it was not,
+    // the driver goes on with it.
+    bool (*completed)(void *driver, BlockRequest *request, int result);
 } BlockDriverOps;
 
 // Opens an image and locks it (OFD lock: shared for read_only, exclusive otherwise). Errors

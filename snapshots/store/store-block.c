@@ -88,10 +88,10 @@ static void volume_post(void *driver, BlockRequest *request, int result)
     v->device.store->io.ops->post(v->device.store->io.io, request, result);
 }
 
-static void volume_completed(void *driver, BlockRequest *request)
+static bool volume_completed(void *driver, BlockRequest *request, int result)
 {
     Volume *v = driver;
-    store_data_passed(&v->device, request);
+    return store_data_passed(&v->device, request, result);
 }
 
 static const BlockDriverOps store_block_ops = {

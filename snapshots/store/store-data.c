@@ -313,30 +313,39 @@ static void read_request(StoreRequest *s)
         store_request_finish(s, result);
 }
 
-// A read of one run of data, as most are, goes to the file as it is: only its offset is another
-// meanwhile. False: it must be planned.
+// --- Requests that go to the file as they are ---
+
+#define LONGEST_PASSED 64u // blocks
+
+// A read of one run of data and a write over one that is not shared, as most are, go to the file
+// as they are: only the offset is another meanwhile. False: it must be planned.
 static bool pass_on(StoreDevice *device, BlockRequest *request)
 {
     Store *store = device->store;
-    uint64_t first = request->offset >> STORE_BLOCK_BITS, phys = 0;
+    bool write = request->operation == BLOCK_WRITE;
+    uint64_t first = request->offset >> STORE_BLOCK_BITS, entries[LONGEST_PASSED];
     uint64_t last = (request->offset + request->length - 1) >> STORE_BLOCK_BITS;
+    if (request->length == 0 || last - first >= LONGEST_PASSED)
+        return false;
+    unsigned blocks = (unsigned)(last - first) + 1;
     g_mutex_lock(&store->mutex);
     const StoreSlot *slot = store_slot(device->record, device->volume);
-    bool whole = slot && request->length && request->offset + request->length <= slot->size;
-    for (uint64_t vblock = first; whole && vblock <= last; vblock++) {
-        uint64_t entry;
-        whole = store_map_entry(store, &slot->tree, 0, vblock, true, &entry) == 0 &&
-                entry_kind(entry) == ENTRY_DATA &&
-                (vblock == first || entry_block(entry) == phys + (vblock - first));
-        if (whole && vblock == first)
-            phys = entry_block(entry);
-    }
+    bool whole = slot && request->offset + request->length <= slot->size;
+    for (unsigned i = 0; whole && i < blocks; i++)
+        whole = store_map_entry(store, &slot->tree, 0, first + i, true, &entries[i]) == 0 &&
+                entry_kind(entries[i]) == ENTRY_DATA &&
+                entry_block(entries[i]) == entry_block(entries[0]) + i;
+    if (whole && write)
+        whole = store_write_is_plain(device, slot, first, entries, blocks);
     if (whole) {
         unsigned count = (unsigned)(store->txn % STORE_TXN_SLOTS);
-        request->driver_tag = 1 + count;
+        request->driver_tag = 1 + count + (write ? STORE_TXN_SLOTS : 0);
         request->driver_offset = request->offset;
-        request->offset = (phys << STORE_BLOCK_BITS) + (request->offset & (STORE_BLOCK - 1));
+        request->offset = (entry_block(entries[0]) << STORE_BLOCK_BITS) +
+                          (request->offset & (STORE_BLOCK - 1));
         g_atomic_int_inc(&store->in_flight[count]);
+        if (write)
+            g_atomic_int_inc(&store->writes_in_flight);
     }
     g_mutex_unlock(&store->mutex);
     if (whole)
@@ -344,17 +353,27 @@ static bool pass_on(StoreDevice *device, BlockRequest *request)
     return whole;
 }
 
-void store_data_passed(StoreDevice *device, BlockRequest *request)
+static void plan_request(StoreDevice *device, BlockRequest *request);
+
+bool store_data_passed(StoreDevice *device, BlockRequest *request, int result)
 {
     Store *store = device->store;
+    bool write = request->driver_tag > STORE_TXN_SLOTS, last = false;
+    gint *count = &store->in_flight[(request->driver_tag - 1) % STORE_TXN_SLOTS];
     request->offset = request->driver_offset;
-    gint *count = &store->in_flight[request->driver_tag - 1];
     request->driver_tag = 0;
-    if (!g_atomic_int_dec_and_test(count) || !g_atomic_int_get(&store->waiters))
-        return;
-    g_mutex_lock(&store->mutex);
-    g_cond_broadcast(&store->changed);
-    g_mutex_unlock(&store->mutex);
+    if (write)
+        last = g_atomic_int_dec_and_test(&store->writes_in_flight);
+    last |= g_atomic_int_dec_and_test(count);
+    if (last && g_atomic_int_get(&store->waiters)) {
+        g_mutex_lock(&store->mutex);
+        g_cond_broadcast(&store->changed);
+        g_mutex_unlock(&store->mutex);
+    }
+    if (!write || !store_is_no_room(result))
+        return true;
+    plan_request(device, request);
+    return false;
 }
 
 // --- All requests ---
@@ -384,11 +403,8 @@ static void run_request(StoreRequest *s)
     }
 }
 
-void store_data_submit(StoreDevice *device, BlockRequest *request)
+static void plan_request(StoreDevice *device, BlockRequest *request)
 {
-    if (request->operation == BLOCK_READ && device->block && device->store->io.threaded &&
-        pass_on(device, request))
-        return;
     // The parts are set as they are added.
     StoreRequest *s = g_new(StoreRequest, 1);
     memset(s, 0, offsetof(StoreRequest, steps));
@@ -404,6 +420,13 @@ void store_data_submit(StoreDevice *device, BlockRequest *request)
     s->content_start = request->offset;
     s->may_block = !device->store->io.threaded;
     run_request(s);
+}
+
+void store_data_submit(StoreDevice *device, BlockRequest *request)
+{
+    bool transfer = request->operation == BLOCK_READ || request->operation == BLOCK_WRITE;
+    if (!transfer || !device->block || !device->store->io.threaded || !pass_on(device, request))
+        plan_request(device, request);
 }
 
 void store_retry_waiting(Store *store)

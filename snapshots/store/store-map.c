@@ -75,6 +75,41 @@ static StoreHint *hint_at(Store *store, const StoreTree *tree, uint64_t number)
     return &store->cache.hints[hash % STORE_HINTS];
 }
 
+// The run that a leaf's data lies in for the most part: looked for from a few places of the leaf.
+static void find_run(StoreHint *hint)
+{
+    const uint64_t *leaf = hint->leaf->leaf;
+    unsigned most = 0;
+    for (unsigned from = 0; from < STORE_LEAF_ENTRIES; from += STORE_LEAF_ENTRIES / 4) {
+        uint64_t run = leaf[from] - from;
+        unsigned found = 0;
+        if (entry_kind(leaf[from]) != ENTRY_DATA || entry_block(leaf[from]) < from)
+            continue;
+        for (unsigned i = 0; i < STORE_LEAF_ENTRIES; i++)
+            found += leaf[i] == run + i;
+        if (found > most) {
+            most = found;
+            hint->run = run;
+        }
+    }
+    for (unsigned i = 0; most && i < STORE_LEAF_ENTRIES; i++)
+        hint->in_run[i / 64] |= (uint64_t)(leaf[i] == hint->run + i) << (i % 64);
+}
+
+static bool is_in_run(const StoreHint *hint, unsigned index)
+{
+    return hint->in_run[index / 64] >> (index % 64) & 1;
+}
+
+// The leaf over vblock is about to change.
+static void forget_run(Store *store, const StoreTree *tree, uint64_t vblock)
+{
+    StoreHint *hint = hint_at(store, tree, vblock >> STORE_LEAF_BITS);
+    if (hint->looks == STORE_HINT_LOOKS)
+        memset(hint->in_run, 0, sizeof hint->in_run);
+    hint->looks = 0;
+}
+
 // An entry of a leaf, by the way that was kept, or else from the root; the way is kept then.
 static int find_entry(Store *store, const StoreTree *tree, uint64_t vblock, bool cached_only,
                       uint64_t *ret_entry)
@@ -91,10 +126,13 @@ static int find_entry(Store *store, const StoreTree *tree, uint64_t vblock, bool
             result = store_cache_get(store, p, 0, tree->tree_class, cached_only, &leaf);
         if (result < 0)
             return result;
-        *hint = (StoreHint){ store->cache.version, tree->root.entry, number, leaf, p.entry };
+        *hint = (StoreHint){ .version = store->cache.version, .root = tree->root.entry,
+                             .number = number, .leaf = leaf, .run = p.entry };
     }
+    if (hint->leaf && hint->looks < STORE_HINT_LOOKS && ++hint->looks == STORE_HINT_LOOKS)
+        find_run(hint);
     uint64_t entry = hint->run;
-    if (hint->leaf)
+    if (hint->leaf && !is_in_run(hint, index))
         entry = hint->leaf->leaf[index];
     else if (entry_kind(entry) == ENTRY_DATA)
         entry += index;
@@ -268,6 +306,8 @@ static int modify(const Change *c, unsigned bottom, StoreBlock **ret_block)
         if (level > 0)
             p = &block->node[store_index(c->vblock, level)];
     }
+    if (bottom == 0)
+        forget_run(c->store, c->tree, c->vblock);
     *ret_block = block;
     return 0;
 }

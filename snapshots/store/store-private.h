@@ -15,6 +15,7 @@
 #include "snapshots/store/store-io.h"
 #include "snapshots/store/store.h"
 
+#include <errno.h>
 #include <string.h>
 
 typedef enum { TREE_MAP, TREE_NODES, TREE_VOLUMES, TREE_SPACE } StoreTreeClass;
@@ -50,7 +51,13 @@ typedef struct {
     uint64_t number; // of the leaf
     StoreBlock *leaf; // or NULL:
     uint64_t run;     // the entry that stands for all of it
+    // Of a leaf that is looked at often: which of its entries are those of a run, `run` + index.
+    // Most are where few blocks were written since; the leaf, of 4 KiB, need not come into a
+    // processor's cache for them. Known after STORE_HINT_LOOKS, again after each change.
+    uint64_t looks;
+    uint64_t in_run[STORE_LEAF_ENTRIES / 64];
 } StoreHint;
+#define STORE_HINT_LOOKS 64u
 #define STORE_HINTS 1024u
 
 typedef struct {
@@ -424,8 +431,9 @@ typedef struct StoreRequest {
 } StoreRequest;
 
 void store_data_submit(StoreDevice *device, BlockRequest *request);
-// A request that store_data_submit handed to the file as it was (driver_tag) is through.
-void store_data_passed(StoreDevice *device, BlockRequest *request);
+// A request that store_data_submit handed to the file as it was (driver_tag) is through. False: it
+// found no room, and goes on from here.
+bool store_data_passed(StoreDevice *device, BlockRequest *request, int result);
 // Writes in flight complete, new ones wait until store_data_resume. With the mutex (let go while
 // waiting).
 void store_data_hold(Store *store);
@@ -435,6 +443,11 @@ void store_data_resume(Store *store); // with the mutex; let go meanwhile
 // Synchronous, for blobs and clones. Without the mutex. 0 or -errno.
 int store_data_sync(StoreDevice *device, BlockOperation operation, uint64_t offset, void *buffer,
                     uint64_t size);
+// Limits of a file's length and of a user's share of the disk are lack of room, too.
+static inline bool store_is_no_room(int result)
+{
+    return result == -ENOSPC || result == -EFBIG || result == -EDQUOT;
+}
 // For store-write.c. Without the mutex but where said.
 void store_request_free(StoreRequest *s);
 void store_request_finish(StoreRequest *s, int result); // tells the device
@@ -459,6 +472,10 @@ BlockDevice *store_slot_base(Store *store, const StoreSlot *slot, uint64_t *ret_
 
 // --- store-write.c ---
 void store_write(StoreRequest *s);
+// Whether blocks of data that lie in a row can be written where they are, with nothing to note.
+// entries: of `count` blocks from `first` on. With the mutex.
+bool store_write_is_plain(StoreDevice *device, const StoreSlot *slot, uint64_t first,
+                          const uint64_t *entries, unsigned count);
 void store_discard(StoreRequest *s);
 void store_flush(StoreRequest *s);
 #define STORE_DIRTY_LIMIT 2048u // map blocks in the open transaction that make it be closed

@@ -19,29 +19,29 @@ typedef struct {
     uint64_t *entries;    // of first .. last
 } Plan;
 
-static gpointer key_of(const StoreRequest *s, uint64_t vblock)
+static gpointer key_of(const StoreDevice *device, uint64_t vblock)
 {
-    return GSIZE_TO_POINTER((uint64_t)s->device->volume << 36 | vblock);
+    return GSIZE_TO_POINTER((uint64_t)device->volume << 36 | vblock);
 }
 
-static bool is_allocating(const StoreRequest *s, uint64_t first, uint64_t last)
+static bool is_allocating(const StoreDevice *device, uint64_t first, uint64_t last)
 {
-    GHashTable *set = s->device->store->allocating;
+    GHashTable *set = device->store->allocating;
     GHashTableIter iter;
     gpointer key;
     if (g_hash_table_size(set) == 0)
         return false;
     if (last - first < g_hash_table_size(set)) {
         for (uint64_t vblock = first; vblock <= last; vblock++) {
-            if (g_hash_table_contains(set, key_of(s, vblock)))
+            if (g_hash_table_contains(set, key_of(device, vblock)))
                 return true;
         }
         return false;
     }
     g_hash_table_iter_init(&iter, set);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        if (GPOINTER_TO_SIZE(key) >= GPOINTER_TO_SIZE(key_of(s, first)) &&
-            GPOINTER_TO_SIZE(key) <= GPOINTER_TO_SIZE(key_of(s, last)))
+        if (GPOINTER_TO_SIZE(key) >= GPOINTER_TO_SIZE(key_of(device, first)) &&
+            GPOINTER_TO_SIZE(key) <= GPOINTER_TO_SIZE(key_of(device, last)))
             return true;
     }
     return false;
@@ -212,7 +212,7 @@ static int settle_placements(StoreRequest *s, int result)
         if (placement->phys && placed < placement->count)
             store_space_give_back(store, placement->phys + placed, placement->count - placed);
         for (uint64_t n = 0; n < placement->count; n++)
-            g_hash_table_remove(store->allocating, key_of(s, placement->vblock + n));
+            g_hash_table_remove(store->allocating, key_of(s->device, placement->vblock + n));
     }
     return result;
 }
@@ -305,8 +305,7 @@ static void commit_soon(Store *store, void *data)
 static void write_done(StoreRequest *s)
 {
     Store *store = s->device->store;
-    // Limits of a file's length and of a user's share of the disk are lack of room, too.
-    if (s->result == -EFBIG || s->result == -EDQUOT)
+    if (store_is_no_room(s->result))
         s->result = -ENOSPC;
     g_mutex_lock(&store->mutex);
     int result = settle_placements(s, s->result);
@@ -336,7 +335,7 @@ static void add_placement(StoreRequest *s, uint64_t vblock, uint64_t phys, uint6
     if (!s->placements)
         s->placements = g_array_new(FALSE, FALSE, sizeof(StorePlacement));
     for (uint64_t n = 0; n < count; n++)
-        g_hash_table_add(store->allocating, key_of(s, vblock + n));
+        g_hash_table_add(store->allocating, key_of(s->device, vblock + n));
     if (s->placements->len)
         last = &g_array_index(s->placements, StorePlacement, s->placements->len - 1);
     if (last && last->vblock + last->count == vblock && !last->phys == !phys &&
@@ -520,7 +519,7 @@ static int plan_write(StoreRequest *s)
         return -EINVAL;
     Plan p = { s, slot, .first = request->offset >> STORE_BLOCK_BITS,
                .last = (request->offset + request->length - 1) >> STORE_BLOCK_BITS };
-    if (store->hold || is_allocating(s, p.first, p.last)) {
+    if (store->hold || is_allocating(s->device, p.first, p.last)) {
         store_request_defer(s);
         return -EBUSY;
     }
@@ -540,6 +539,22 @@ static int plan_write(StoreRequest *s)
     if (result < 0)
         settle_placements(s, result);
     return result;
+}
+
+bool store_write_is_plain(StoreDevice *device, const StoreSlot *slot, uint64_t first,
+                          const uint64_t *entries, unsigned count)
+{
+    Store *store = device->store;
+    StoreVolumeRecord *volume = store_volume_by_id(store, slot->volume);
+    if (store->error || store->hold || !device->writable || !volume ||
+        volume->kind != STORE_DISK || is_allocating(device, first, first + count - 1) ||
+        !store_space_is_data(store, entry_block(entries[0]), count))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        if (!store_is_own(store, device->record, slot, 0, first + i, entries[i]))
+            return false;
+    }
+    return true;
 }
 
 void store_write(StoreRequest *s)
@@ -597,7 +612,7 @@ void store_discard(StoreRequest *s)
     uint64_t stop = slot && end == slot->size ? (end + STORE_BLOCK - 1) >> STORE_BLOCK_BITS
                                               : end >> STORE_BLOCK_BITS;
     bool waits = result == 0 && first < stop &&
-                 (store->hold || is_allocating(s, first, stop - 1));
+                 (store->hold || is_allocating(s->device, first, stop - 1));
     if (waits)
         store_request_defer(s);
     else if (result == 0 && first < stop && !s->may_block)
