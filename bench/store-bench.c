@@ -6,6 +6,7 @@
 // does not spoil.
 #include "snapshots/store/store-private.h"
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -17,6 +18,7 @@
 
 static gint arg_count = 60000, arg_rounds = 5, arg_nodes = 1000;
 static gchar *arg_folder = NULL;
+static gboolean arg_transfers = FALSE;
 
 static double now(void)
 {
@@ -210,9 +212,15 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-// Operations a second, a flush at the end included; *ret_cpu: seconds of CPU.
-static double run(BlockDevice *block, BlockOperation operation, guint32 seed, double *ret_cpu)
+typedef struct {
+    double rate;      // operations a second, a flush at the end included
+    double unflushed; // the same without it
+    double cpu;       // seconds
+} Result;
+
+static Result run(BlockDevice *block, BlockOperation operation, guint32 seed)
 {
+    Result result;
     Load load = { .block = block, .operation = operation, .state = seed, .left = arg_count };
     Slot slots[DEPTH] = { 0 };
     load.buffers = g_malloc(DEPTH * BLOCK);
@@ -234,13 +242,14 @@ static double run(BlockDevice *block, BlockOperation operation, guint32 seed, do
     while (load.running)
         g_cond_wait(&load.done, &load.mutex);
     g_mutex_unlock(&load.mutex);
+    result.unflushed = arg_count / (now() - start);
     if (operation == BLOCK_WRITE)
         must(block_flush_sync(block) == 0, NULL);
-    double seconds = now() - start;
-    *ret_cpu = cpu_seconds() - cpu;
+    result.rate = arg_count / (now() - start);
+    result.cpu = cpu_seconds() - cpu;
     block_drain(block);
     g_free(load.buffers);
-    return arg_count / seconds;
+    return result;
 }
 
 static void fill(BlockDevice *block)
@@ -252,34 +261,49 @@ static void fill(BlockDevice *block)
     must(block_flush_sync(block) == 0, NULL);
 }
 
-// take_first: a snapshot before each round, so that each block's first write finds it shared.
-static void compare_with_raw(BlockDevice *raw, BlockDevice *disk, BlockOperation operation,
-                             Store *take_first, const char *label)
+// The raw image is a hole again, so that each block's first write has to find it a place.
+static void empty(BlockDevice *raw)
 {
+    must(fallocate(block_raw_fd(raw), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                   (off_t)AREA) == 0, NULL);
+    must(block_flush_sync(raw) == 0, NULL);
+}
+
+// take_first: a snapshot before each round, so that each block's first write finds it shared.
+// new_places: the raw image's blocks get new places as well.
+static void compare_with_raw(BlockDevice *raw, BlockDevice *disk, BlockOperation operation,
+                             Store *take_first, bool new_places, const char *label)
+{
+    enum { RAW, STORE, RATIO, CPU, RAW_UNFLUSHED, STORE_UNFLUSHED, UNFLUSHED, FIGURES };
+    static const char *const names[FIGURES] = {
+        "raw 4K %s", "store 4K %s", "store/raw 4K %s", "store/raw 4K %s, by CPU",
+        "raw 4K %s, unflushed", "store 4K %s, unflushed", "store/raw 4K %s, unflushed",
+    };
+    static const char *const units[FIGURES] = { "1/s", "1/s", "", "", "1/s", "1/s", "" };
     unsigned rounds = (unsigned)arg_rounds;
-    g_autofree double *values = g_new(double, rounds * 4);
-    double *a = values, *b = a + rounds, *ratio = b + rounds, *cpu_ratio = ratio + rounds;
+    g_autofree double *values = g_new(double, rounds * FIGURES);
     for (unsigned i = 0; i < rounds; i++) {
         guint32 seed = 12345 + 77 * i;
-        double raw_cpu, cpu;
         StoreNodeId id;
         GError *error = NULL;
         if (take_first)
             must(store_take(take_first, &(StoreTake){ .name = "again" }, &id, &error), error);
-        a[i] = run(raw, operation, seed, &raw_cpu);
-        b[i] = run(disk, operation, seed, &cpu);
-        ratio[i] = b[i] / a[i];
-        cpu_ratio[i] = raw_cpu / cpu;
+        if (new_places)
+            empty(raw);
+        Result a = run(raw, operation, seed), b = run(disk, operation, seed);
+        values[RAW * rounds + i] = a.rate;
+        values[STORE * rounds + i] = b.rate;
+        values[RATIO * rounds + i] = b.rate / a.rate;
+        values[CPU * rounds + i] = a.cpu / b.cpu;
+        values[RAW_UNFLUSHED * rounds + i] = a.unflushed;
+        values[STORE_UNFLUSHED * rounds + i] = b.unflushed;
+        values[UNFLUSHED * rounds + i] = b.unflushed / a.unflushed;
     }
-    const char *what = operation == BLOCK_READ ? "read" : "write";
-    g_autofree char *raw_what = g_strdup_printf("raw 4K %s", what);
-    g_autofree char *store_what = g_strdup_printf("store 4K %s", what);
-    g_autofree char *ratio_what = g_strdup_printf("store/raw 4K %s", what);
-    g_autofree char *cpu_what = g_strdup_printf("store/raw 4K %s, by CPU", what);
-    print(raw_what, label, median(a, rounds), "1/s");
-    print(store_what, label, median(b, rounds), "1/s");
-    print(ratio_what, label, median(ratio, rounds), "");
-    print(cpu_what, label, median(cpu_ratio, rounds), "");
+    for (unsigned n = 0; n < (operation == BLOCK_READ ? RAW_UNFLUSHED : FIGURES); n++) {
+        g_autoptr(GString) what = g_string_new(names[n]);
+        g_string_replace(what, "%s", operation == BLOCK_READ ? "read" : "write", 1);
+        print(what->str, label, median(values + n * rounds, rounds), units[n]);
+    }
 }
 
 static void grow_tree(Store *store, BlockDevice *disk)
@@ -308,15 +332,18 @@ static void bench_transfers(const char *path, const char *raw_path)
     must(disk != NULL, error);
     fill(raw);
     fill(disk);
-    compare_with_raw(raw, disk, BLOCK_READ, NULL, "fresh");
-    compare_with_raw(raw, disk, BLOCK_WRITE, NULL, "fresh");
+    compare_with_raw(raw, disk, BLOCK_READ, NULL, false, "fresh");
+    compare_with_raw(raw, disk, BLOCK_WRITE, NULL, false, "fresh");
     grow_tree(store, disk);
     g_autofree char *label = g_strdup_printf("%d nodes", arg_nodes);
     g_autofree char *first = g_strdup_printf("%d nodes, first writes", arg_nodes);
-    compare_with_raw(raw, disk, BLOCK_READ, NULL, label);
-    compare_with_raw(raw, disk, BLOCK_WRITE, store, first);
+    g_autofree char *sparse = g_strdup_printf("%d nodes, first writes, raw's too", arg_nodes);
+    compare_with_raw(raw, disk, BLOCK_READ, NULL, false, label);
+    compare_with_raw(raw, disk, BLOCK_WRITE, store, false, first);
+    compare_with_raw(raw, disk, BLOCK_WRITE, store, true, sparse);
+    fill(raw);
     fill(disk);
-    compare_with_raw(raw, disk, BLOCK_WRITE, NULL, label);
+    compare_with_raw(raw, disk, BLOCK_WRITE, NULL, false, label);
     block_close(disk);
     block_close(raw);
     store_close(store);
@@ -330,6 +357,7 @@ int main(int argc, char **argv)
         { "folder", 0, 0, G_OPTION_ARG_FILENAME, &arg_folder, "where the files go", "DIR" },
         { "count", 0, 0, G_OPTION_ARG_INT, &arg_count, "transfers a round", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &arg_rounds, "rounds, interleaved with raw", "N" },
+        { "transfers", 0, 0, G_OPTION_ARG_NONE, &arg_transfers, "nothing but those", NULL },
         { "nodes", 0, 0, G_OPTION_ARG_INT, &arg_nodes, "nodes of the tree", "N" },
         { NULL },
     };
@@ -340,8 +368,10 @@ int main(int argc, char **argv)
     const char *folder = arg_folder ? arg_folder : ".";
     g_autofree char *path = g_build_filename(folder, "bench.store", NULL);
     g_autofree char *raw_path = g_build_filename(folder, "bench.raw", NULL);
-    bench_snapshots(path, UINT64_C(2) << 30, "2 GiB");
-    bench_snapshots(path, UINT64_C(512) << 30, "512 GiB");
+    if (!arg_transfers) {
+        bench_snapshots(path, UINT64_C(2) << 30, "2 GiB");
+        bench_snapshots(path, UINT64_C(512) << 30, "512 GiB");
+    }
     bench_transfers(path, raw_path);
     return 0;
 }
