@@ -117,6 +117,22 @@ static gboolean due(gpointer data)
 
 // ---- Life ----
 
+// Milliseconds.
+static guint minute(void)
+{
+    const char *text = g_getenv("LODGE_SNAPSHOT_MINUTE");
+    guint64 length;
+    bool given = text && g_ascii_string_to_unsigned(text, 10, 1, 60000, &length, NULL);
+    return given ? (guint)length : 60000;
+}
+
+static guint start_timer(AutoSnapshots *autos, guint minutes)
+{
+    uint64_t milliseconds = (uint64_t)minutes * minute();
+    return milliseconds < 60000 ? g_timeout_add((guint)milliseconds, due, autos)
+                                : g_timeout_add_seconds((guint)(milliseconds / 1000), due, autos);
+}
+
 AutoSnapshots *auto_snapshots_new(LiveSnapshots *live, Lifecycle *lifecycle, Store *store,
                                   SnapshotsObject *object)
 {
@@ -132,7 +148,7 @@ AutoSnapshots *auto_snapshots_new(LiveSnapshots *live, Lifecycle *lifecycle, Sto
     autos->memory = config_boolean(config, "snapshots.memory");
     autos->budget = (uint64_t)config_integer(config, "snapshots.budget");
     autos->pool = g_thread_pool_new(work, NULL, 1, FALSE, NULL);
-    autos->timer = g_timeout_add_seconds((guint)minutes * 60, due, autos);
+    autos->timer = start_timer(autos, (guint)minutes);
     return autos;
 }
 

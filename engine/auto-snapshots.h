@@ -8,7 +8,8 @@
 typedef struct AutoSnapshots AutoSnapshots;
 
 // All must outlive it. NULL: the configuration wants none. Main thread, as everything here but
-// trim.
+// trim. LODGE_SNAPSHOT_MINUTE in the environment says how many milliseconds a minute has, for
+// tests.
 AutoSnapshots *auto_snapshots_new(LiveSnapshots *live, Lifecycle *lifecycle, Store *store,
                                   SnapshotsObject *object);
 // Waits for what is under way, but for a take, which the lifecycle ends. NULL is allowed.

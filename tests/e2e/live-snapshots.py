@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Snapshots with memory through lodgectl, with the engine locked in: to and fro, from off, without
-keeping changes, given up, and with the engine killed at any moment.  live-snapshots.py LODGECTL"""
+keeping changes, given up, by interval, and with the engine killed at any moment.  live-snapshots.py LODGECTL"""
 import json
 import os
 import select
@@ -177,6 +177,30 @@ def killed(tap, m):
     tap.check("rror" not in result.stdout + result.stderr, "the store is sound", result)
 
 
+def by_interval(tap, m):
+    """Those that the machine takes by itself, a minute being short."""
+    m.call("set", "m", "snapshots.interval=2")
+    m.lodgectl.environment["LODGE_SNAPSHOT_MINUTE"] = "100"
+    m.call("start", "m")
+    del m.lodgectl.environment["LODGE_SNAPSHOT_MINUTE"]
+    m.says("READY", "the guest is up again")
+    before = {node["id"] for node in m.nodes()}  # some of the time before that, perhaps
+
+    def new():
+        return [node for node in m.nodes() if node["id"] not in before]
+    tap.check(harness.wait_until(lambda: len(new()) >= 3, 120), "one comes, and others", new())
+    found = new()
+    tap.check(all(node["automatic"] and node["has-memory"] for node in found),
+              "with memory, and known for what they are", found)
+
+    def went_there():
+        """Not while the next one is being taken."""
+        words = ["snapshot", "goto", "m", str(found[-1]["id"]), "--discard"]
+        return m.lodgectl(*words).returncode == 0
+    tap.check(harness.wait_until(went_there, 120), "it goes to such a one")
+    m.goes_on("k", "the guest goes on from such a one")
+
+
 def run(tap, lodgectl):
     guest = harness.floppy(lodgectl.path("guest.img"), harness.KEY_GUEST)
     m = Machine(tap, lodgectl)
@@ -190,6 +214,7 @@ def run(tap, lodgectl):
     disposable(tap, m)
     given_up(tap, m)
     killed(tap, m)
+    by_interval(tap, m)
 
 
 def run_and_stop(tap, lodgectl):
