@@ -32,7 +32,7 @@ typedef struct BtFollow BtFollow;
 #define BT_JUMP_BITS 15
 #define BT_GROUPS 24
 typedef struct {
-    uint64_t tag; // RIP xor cpu->jump_salt
+    uint64_t tag; // RIP xor cpu->jump_salt (translator/units.c)
     const uint8_t *code;
 } BtJump;
 

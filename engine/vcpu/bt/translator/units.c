@@ -55,6 +55,30 @@ static void write_32(BtTranslator *t, uint32_t at, uint32_t value)
     __atomic_store_n((uint32_t *)(t->writable + at), value, __ATOMIC_RELAXED);
 }
 
+// ---- The jump table ----
+
+// A slot is found by the low bits of RIP, so in a tag these have room for the salt: whatever RIPs a
+// guest may think of, canonical or not, two that are not the same or have not the same salt never
+// have the same tag in the same slot. Salts are 1 and up; 0 is that of a chain key that has none
+// yet, and the highest is that of empty slots.
+enum { JUMP_MASK = (1 << BT_JUMP_BITS) - 1, SALT_EMPTY = JUMP_MASK };
+
+static BtJump *jump_slot(BtCpu *cpu, uint64_t rip)
+{
+    return &cpu->jump[rip & JUMP_MASK];
+}
+
+static void empty(BtCpu *cpu, BtJump *jump)
+{
+    *jump = (BtJump){ .tag = (uint64_t)(jump - cpu->jump) ^ SALT_EMPTY };
+}
+
+static void empty_all(BtCpu *cpu)
+{
+    for (unsigned slot = 0; slot <= JUMP_MASK; slot++)
+        empty(cpu, &cpu->jump[slot]);
+}
+
 // ---- Memory ----
 
 void *bt_units_data(BtTranslator *t, size_t size, size_t alignment)
@@ -73,7 +97,7 @@ void bt_units_forget(BtCpu *cpu)
     memset(t->page, 0, sizeof t->page);
     g_ptr_array_set_size(t->pages, 0);
     memset(t->slow_cache, 0, sizeof t->slow_cache);
-    memset(cpu->jump, 0, sizeof cpu->jump);
+    empty_all(cpu);
     t->used = t->start;
     t->data_used = 0;
     t->units = t->links = 1;
@@ -328,11 +352,6 @@ void bt_units_link(BtCpu *cpu, uint32_t index, BtUnit *unit)
     bt_units_synchronize();
 }
 
-static BtJump *jump_slot(BtCpu *cpu, uint64_t rip)
-{
-    return &cpu->jump[rip & ((1u << BT_JUMP_BITS) - 1)];
-}
-
 void bt_units_note_jump(BtCpu *cpu, BtUnit *unit)
 {
     *jump_slot(cpu, unit->rip) = (BtJump){ unit->rip ^ cpu->jump_salt,
@@ -348,7 +367,7 @@ static unsigned salt_slot(BtTranslator *t, uint64_t key)
         if (t->salt_key[slot] == key && t->salt[slot])
             return slot;
     }
-    if (t->salt_last == UINT16_MAX - 1) {
+    if (t->salt_last == SALT_EMPTY - 1) {
         memset(t->salt, 0, sizeof t->salt);
         t->salt_last = 0;
         return BT_SALTS;
@@ -364,12 +383,10 @@ void bt_units_update_salt(BtCpu *cpu)
     BtTranslator *t = cpu->translator;
     unsigned slot = salt_slot(t, cpu->chain_key);
     if (slot == BT_SALTS) { // all were used: begin again
-        memset(cpu->jump, 0, sizeof cpu->jump);
+        empty_all(cpu);
         slot = salt_slot(t, cpu->chain_key);
     }
-    // Above the bits of an address: RIPs under different salts never have the same tag, because
-    // bits 48..63 of a canonical address are copies of bit 47.
-    cpu->jump_salt = (uint64_t)t->salt[slot] << 48;
+    cpu->jump_salt = t->salt[slot];
 }
 
 // ---- Written code ----
@@ -386,7 +403,7 @@ void bt_units_cut_off(BtCpu *cpu, BtUnit *unit)
     unit->incoming = 0;
     BtJump *jump = jump_slot(cpu, unit->rip);
     if (jump->code == t->executable + unit->saved)
-        *jump = (BtJump){ 0 };
+        empty(cpu, jump);
 }
 
 void bt_units_drop(BtCpu *cpu, BtUnit *unit)

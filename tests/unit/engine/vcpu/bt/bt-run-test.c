@@ -425,6 +425,31 @@ static void test_switch_spaces(void)
     g_assert_cmpuint(s->gpr[VCPU_RBX], ==, 10 * 101);
 }
 
+// RIPs that are not canonical lead nowhere, also those that differ from one that has a unit, or
+// from 0, in what the translator's jump table might tell address spaces apart by.
+GUEST(not_canonical, 64,
+      "mov $100, %ecx\n mov $0x400000, %edx\n"
+      "1: mov %r8, %cr3\n call *%rdx\n dec %ecx\n jnz 1b\n mov %r8, %cr3\n jmp *%r9\n")
+
+static void test_not_canonical(void)
+{
+    for (unsigned bit = 1; bit < 8; bit++) {
+        for (unsigned zero = 0; zero < 2; zero++) {
+            g_autoptr(BtHarness) h = bt_harness_new();
+            VcpuState *s = bt_harness_state(h, BT_HARNESS_LONG);
+            catch_vector(h, 13);
+            bt_harness_code(h, 0x400000, "\xff\xc3\xc3", 3); // inc %ebx; ret
+            s->gpr[VCPU_R8] = BT_HARNESS_TABLES;
+            s->gpr[VCPU_R9] = (zero ? 0 : 0x400000) ^ ((UINT64_C(1) << bit) - 1) << 48;
+            bt_harness_code(h, BT_HARNESS_CODE, not_canonical,
+                            (size_t)(not_canonical_end - not_canonical));
+            bt_harness_run(h);
+            g_assert_cmpuint(s->gpr[VCPU_RBX], ==, 100);
+            g_assert_cmphex(s->rip, ==, 0x7001);
+        }
+    }
+}
+
 // ---- page boundaries ----
 
 // MOV EAX, imm32 at every distance from the page's end, the next page elsewhere in memory.
@@ -624,6 +649,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-run/changed-code/address-space", test_switch_spaces);
     g_test_add_func("/bt-run/pages/crossing", test_crossing);
     g_test_add_func("/bt-run/pages/second-page-absent", test_crossing_faults);
+    g_test_add_func("/bt-run/faults/not-canonical", test_not_canonical);
     g_test_add_func("/bt-run/faults/inside-block", test_fault_inside);
     for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
         g_autofree char *path = g_strdup_printf("/bt-run/faults/%s", refused[i].name);
