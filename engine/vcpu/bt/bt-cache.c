@@ -142,6 +142,7 @@ void bt_cache_create(BtCpu *cpu)
     cpu->jump_cache = g_new(BtBlock *, 1u << BT_JUMP_CACHE_BITS);
     bt_mmu_renew_chains(cpu);
     bt_decoders_init(&cache->decoders, cpu->config->cpuid);
+    cache->decoders.cache = bt_decode_cache_new();
     forget(cpu, cache);
 }
 
@@ -151,6 +152,7 @@ void bt_cache_destroy(BtCpu *cpu)
     if (!cache)
         return;
     munmap(cache->arena, ARENA_SIZE);
+    bt_decode_cache_free(cache->decoders.cache);
     g_free(cache->bucket);
     g_free(cache);
     g_clear_pointer(&cpu->jump_cache, g_free);

@@ -23,18 +23,15 @@ static void raise_too_long(BtCpu *cpu, const BtInsn *insn)
     bt_raise_error(cpu, BT_GP, 0);
 }
 
-static const ZydisDecoder *choose_decoder(const BtCpu *cpu, const BtDecoders *decoders)
+static unsigned choose_decoder(const BtCpu *cpu)
 {
     if (cpu->code_bits == 64)
-        return &decoders->decoder[BT_DECODER_LONG];
+        return BT_DECODER_LONG;
     if (cpu->mode == BT_MODE_COMPAT)
-        return &decoders->decoder[cpu->code_bits == 32 ? BT_DECODER_COMPAT_32
-                                                       : BT_DECODER_COMPAT_16];
+        return cpu->code_bits == 32 ? BT_DECODER_COMPAT_32 : BT_DECODER_COMPAT_16;
     if (cpu->code_bits == 32)
-        return &decoders->decoder[BT_DECODER_32];
-    if (cpu->mode == BT_MODE_PROTECTED)
-        return &decoders->decoder[BT_DECODER_16];
-    return &decoders->decoder[BT_DECODER_REAL];
+        return BT_DECODER_32;
+    return cpu->mode == BT_MODE_PROTECTED ? BT_DECODER_16 : BT_DECODER_REAL;
 }
 
 static uint8_t segment_number(ZydisRegister reg)
@@ -149,6 +146,7 @@ void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model)
         [BT_DECODER_LONG] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
     };
     decoders->features = 0;
+    decoders->cache = NULL;
     for (unsigned i = 0; i < CPU_FEATURE_COUNT; i++) {
         if (cpuid_model_has(model, i))
             decoders->features |= UINT64_C(1) << i;
@@ -213,41 +211,57 @@ static void set_undecodable(const ZydisDecoder *decoder, const uint8_t *bytes, u
     memcpy(out->bytes, bytes, length);
 }
 
+// As Zydis says, its mistakes mended. *ret_known: the guest has it.
+static ZyanStatus decode_full(const BtDecoders *decoders, unsigned which, const uint8_t *bytes,
+                              unsigned available, BtDecoded *d, bool *ret_known)
+{
+    BtDecodeKey key;
+    bool keyed = decoders->cache && which >= BT_DECODER_32 && which != BT_DECODER_COMPAT_16 &&
+                 bt_decode_key(which == BT_DECODER_LONG, which, bytes, available, &key);
+    if (keyed && bt_decode_cache_get(decoders->cache, key, bytes, available, &d->insn, d->operand,
+                                     ret_known))
+        return ZYAN_STATUS_SUCCESS;
+    const ZydisDecoder *decoder = &decoders->decoder[which];
+    ZyanStatus status = ZydisDecoderDecodeFull(decoder, bytes, available, &d->insn, d->operand);
+    if (ZYAN_FAILED(status))
+        return status;
+    mend_base(d);
+    *ret_known = mend_pause(decoder, d) && bt_decode_allowed(decoders, &d->insn);
+    if (keyed)
+        bt_decode_cache_put(decoders->cache, key, &d->insn, d->operand, *ret_known);
+    return status;
+}
+
 bool bt_decode_operands(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes,
                         unsigned available, BtDecoded *ret_decoded, bool *ret_known)
 {
-    const ZydisDecoder *decoder = choose_decoder(cpu, decoders);
     ret_decoded->bytes = bytes;
     ret_decoded->cpu = cpu;
-    if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, bytes, available, &ret_decoded->insn,
-                                           ret_decoded->operand)))
-        return false;
-    mend_base(ret_decoded);
-    *ret_known = mend_pause(decoder, ret_decoded) &&
-                 bt_decode_allowed(decoders, &ret_decoded->insn);
-    return true;
+    return ZYAN_SUCCESS(decode_full(decoders, choose_decoder(cpu), bytes, available, ret_decoded,
+                                    ret_known));
 }
 
 bool bt_decode(BtCpu *cpu, const BtDecoders *decoders, const uint8_t *bytes, unsigned available,
                BtInsn *out)
 {
-    BtDecoded d = {.bytes = bytes, .cpu = cpu};
-    const ZydisDecoder *decoder = choose_decoder(cpu, decoders);
-    ZyanStatus status = ZydisDecoderDecodeFull(decoder, bytes, available, &d.insn, d.operand);
+    BtDecoded d;
+    d.bytes = bytes;
+    d.cpu = cpu;
+    unsigned which = choose_decoder(cpu);
+    bool known;
+    ZyanStatus status = decode_full(decoders, which, bytes, available, &d, &known);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_MAX)
         return false;
     if (ZYAN_SUCCESS(status)) {
-        mend_base(&d);
-        bool known = mend_pause(decoder, &d);
         fill(&d, out);
-        if (known && bt_decode_allowed(decoders, &d.insn) && select_family(&d, out))
+        if (known && select_family(&d, out))
             return true;
         set_raise(out, raise_undefined, d.insn.length);
     } else if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA) {
         set_raise(out, raise_too_long, INSN_MAX);
         memcpy(out->bytes, bytes, INSN_MAX);
     } else {
-        set_undecodable(decoder, bytes, available, out);
+        set_undecodable(&decoders->decoder[which], bytes, available, out);
     }
     return true;
 }

@@ -2,16 +2,19 @@
 // From bytes to BtInsn.
 #pragma once
 
+#include "engine/vcpu/bt/bt-decode-cache.h"
 #include "engine/vcpu/bt/bt-insn.h"
 #include "engine/vcpu/cpuid.h"
 
-// One decoder for each machine mode, set up for what the guest's CPUID offers.
+// One decoder for each machine mode, set up for what the guest's CPUID offers. bt_decoders_init
+// makes no cache.
 enum { BT_DECODER_REAL, BT_DECODER_16, BT_DECODER_32, BT_DECODER_COMPAT_16, BT_DECODER_COMPAT_32,
        BT_DECODER_LONG, BT_DECODERS };
 
 typedef struct {
     ZydisDecoder decoder[BT_DECODERS];
     CpuFeatureSet features;
+    BtDecodeCache *cache; // the owner's; NULL: Zydis decodes all
 } BtDecoders;
 
 void bt_decoders_init(BtDecoders *decoders, const CpuidModel *model);
