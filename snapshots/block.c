@@ -56,20 +56,40 @@ static bool hold_for_room(BlockDevice *block, const BlockCompletion *completion)
     return true;
 }
 
+// Whoever waits for a device's last request may free the lock next, so that goes before.
+typedef struct {
+    GMutex *held; // NULL: none
+    BlockDevice *finished[32];
+    unsigned count;
+} Completing;
+
+static void let_go(Completing *c)
+{
+    if (c->held)
+        g_mutex_unlock(c->held);
+    c->held = NULL;
+    for (unsigned i = 0; i < c->count; i++)
+        finish_request(c->finished[i]);
+    c->count = 0;
+}
+
+static void hold_lock(Completing *c, GMutex *lock)
+{
+    if (lock == c->held && c->count < G_N_ELEMENTS(c->finished))
+        return;
+    let_go(c);
+    c->held = lock;
+    if (lock)
+        g_mutex_lock(lock);
+}
+
 void block_complete(const BlockCompletion *completions, size_t count)
 {
-    GMutex *held = NULL;
+    Completing c = { .held = NULL };
     for (size_t i = 0; i < count; i++) {
         BlockRequest *request = completions[i].request;
         BlockDevice *block = request->device;
-        GMutex *lock = block ? block->lock : NULL;
-        if (lock != held) {
-            if (held)
-                g_mutex_unlock(held);
-            held = lock;
-            if (held)
-                g_mutex_lock(held);
-        }
+        hold_lock(&c, block ? block->lock : NULL);
         if (!block) {
             request->complete(request, completions[i].result);
             continue;
@@ -80,10 +100,12 @@ void block_complete(const BlockCompletion *completions, size_t count)
         if (hold_for_room(block, &completions[i]))
             continue;
         request->complete(request, completions[i].result); // may free the request
-        finish_request(block);
+        if (c.held)
+            c.finished[c.count++] = block;
+        else
+            finish_request(block);
     }
-    if (held)
-        g_mutex_unlock(held);
+    let_go(&c);
 }
 
 static int check_limits(const BlockDevice *block, const BlockRequest *request)

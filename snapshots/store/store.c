@@ -76,6 +76,8 @@ static Store *new_store(StoreIo io, const StoreOpen *options)
 
 static void free_store(Store *store)
 {
+    // First: a thread of its may have yet to tell those who waited for the last request.
+    store->io.ops->close(store->io.io);
     store_commit_give_up(store);
     if (store->reserve)
         g_array_unref(store->reserve);
@@ -91,7 +93,6 @@ static void free_store(Store *store)
     g_mutex_clear(&store->mutex);
     g_cond_clear(&store->changed);
     g_cond_clear(&store->work);
-    store->io.ops->close(store->io.io);
     g_free(store->path);
     g_free(store);
 }
