@@ -15,6 +15,7 @@ struct BtFollow {
         uint64_t rip, instructions;
     } trace[BT_FOLLOW_TRACE];
     unsigned traced;
+    bool gives_up; // the other one will not follow: string instructions stop half-way, too
 };
 
 // A turn of the run loop begins: whether run ends here.
@@ -44,5 +45,5 @@ static inline bool bt_follow_allows(const BtCpu *cpu, unsigned instructions)
 // Requests at which a repeated string instruction stops half-way. CPUs in step do it in one go.
 static inline uint32_t bt_follow_string_requests(const BtCpu *cpu)
 {
-    return cpu->follow ? BT_REQUEST_STEP : UINT32_MAX;
+    return cpu->follow && !cpu->follow->gives_up ? BT_REQUEST_STEP : UINT32_MAX;
 }

@@ -8,6 +8,11 @@
 
 #include <glib.h>
 
+// After so many exits the engines are compared; one instruction that makes twice as many is not
+// followed, and the run ends with an internal error of this text.
+#define LOCKSTEP_MANY_EXITS (1u << 14)
+#define LOCKSTEP_TOO_MANY   "a string instruction makes more exits than lockstep writes down"
+
 // What a device did while it answered.
 typedef struct {
     enum { LOCKSTEP_WRITE, LOCKSTEP_MAP, LOCKSTEP_A20 } kind;

@@ -88,6 +88,12 @@ static void leader_exit(void *opaque, unsigned cpu, VcpuExit *exit)
     l->config.handler.exit(l->config.handler.opaque, cpu, exit);
     lockstep_log_answer(l->asked, exit);
     l->asked = NULL;
+    // Time to compare. A string instruction that still goes on makes as many as the guest has
+    // counted, and has no place in it where the follower could be stopped, too.
+    if (l->log.exits->len >= LOCKSTEP_MANY_EXITS) {
+        l->leader_follow.gives_up = l->log.exits->len >= 2 * LOCKSTEP_MANY_EXITS;
+        l->leader_ops->kick((BackendVcpu *)l->leader);
+    }
 }
 
 static int leader_acknowledge(void *opaque, unsigned cpu)
@@ -490,6 +496,12 @@ static void run_to_stop(Lockstep *l, unsigned rounds, VcpuExit *ret_exit)
     __atomic_store_n(&l->leading, true, __ATOMIC_RELAXED);
     l->leader_ops->run((BackendVcpu *)l->leader, ret_exit);
     __atomic_store_n(&l->leading, false, __ATOMIC_RELAXED);
+    if (l->leader_follow.gives_up) {
+        *ret_exit = (VcpuExit){ .reason = VCPU_EXIT_INTERNAL_ERROR,
+                                .internal_error = { .text = LOCKSTEP_TOO_MANY } };
+        lockstep_log_trim(&l->log);
+        return;
+    }
     catch_up(l, ret_exit->reason);
     if (!compare(l))
         *ret_exit = (VcpuExit){ .reason = VCPU_EXIT_INTERNAL_ERROR,
