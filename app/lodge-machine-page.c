@@ -4,7 +4,7 @@
 #include "app/lodge-machine-page.h"
 
 #include "app/client/snapshots-client.h"
-#include "app/client/vm-clone.h"
+#include "engine/config/vm-readers.h"
 #include "app/console/lodge-display.h"
 #include "app/console/lodge-serial.h"
 #include "app/console/lodge-session.h"
@@ -418,7 +418,7 @@ static void on_delete_confirmed(gpointer user_data)
     LodgeMachinePage *self = user_data;
     g_autoptr(GError) error = NULL;
     g_autoptr(Config) config = vm_client_config(lodge_vm_get_folder(self->vm), NULL);
-    if ((config && !vm_clone_check_unused(config, &error)) ||
+    if ((config && !vm_readers_check_none(config, &error)) ||
         !vm_folder_delete(lodge_vm_get_folder(self->vm), &error))
         show_error(self, _("The Machine Was Not Deleted"), error);
 }

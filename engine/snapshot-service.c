@@ -3,6 +3,7 @@
 #include "engine/snapshot-service.h"
 
 #include "engine/config/vm-folder.h"
+#include "engine/config/vm-readers.h"
 #include "engine/dbus/snapshots-object.h"
 #include "engine/detached.h"
 #include "engine/disposable.h"
@@ -56,13 +57,21 @@ static void release(void *opaque)
     used(service);
 }
 
-static const char *refuses(void *opaque, const char *method)
+static bool allows(void *opaque, const char *method, GVariant *arguments, GError **error)
 {
     const Service *service = opaque;
-    if (strcmp(method, "GoTo") == 0 && vm_folder_has_state(service->folder))
-        return "the machine is suspended in the middle of its work with these disks; start it, or "
-               "discard its state (lodgectl stop --discard-state)";
-    return NULL;
+    if (strcmp(method, "GoTo") == 0 && vm_folder_has_state(service->folder)) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                            "the machine is suspended in the middle of its work with these disks; "
+                            "start it, or discard its state (lodgectl stop --discard-state)");
+        return false;
+    }
+    if (strcmp(method, "SetProtected") != 0)
+        return true;
+    guint64 node;
+    gboolean on;
+    g_variant_get(arguments, "(tb)", &node, &on);
+    return on || vm_readers_check_node(service->config, node, error);
 }
 
 static void changed(void *opaque)
@@ -114,7 +123,7 @@ static bool set_up(Service *service, GError **error)
     g_dbus_connection_set_exit_on_close(service->bus, FALSE);
     if (!open_store(service, error))
         return false;
-    SnapshotsObjectHooks hooks = { .used = used, .release = release, .refuses = refuses,
+    SnapshotsObjectHooks hooks = { .used = used, .release = release, .allows = allows,
                                    .changed = changed, .opaque = service };
     service->object = snapshots_object_new(service->bus, service->store, &hooks, error);
     if (!service->object)

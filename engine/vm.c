@@ -205,13 +205,17 @@ static bool open_state(Vm *vm, GError **error)
     return true;
 }
 
-static const char *refuses_while_running(void *opaque, const char *method)
+// It is locked in and cannot look who reads from a snapshot; those who ask do.
+static bool allows_while_running(void *opaque, const char *method, GVariant *arguments,
+                                 GError **error)
 {
-    if (strcmp(method, "DiscardState") == 0)
-        return "the machine is on; its state is what it does";
-    if (strcmp(method, "Clone") == 0)
-        return "the machine is on; stop it, then clone it";
-    return NULL;
+    const char *why = strcmp(method, "DiscardState") == 0
+                          ? "the machine is on; its state is what it does"
+                      : strcmp(method, "Clone") == 0 ? "the machine is on; stop it, then clone it"
+                                                     : NULL;
+    if (why)
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, why);
+    return !why;
 }
 
 // While the machine is on, this process has its store and answers for it.
@@ -222,7 +226,7 @@ static bool offer_snapshots(Vm *vm, GError **error)
         return true;
     vm->live = live_snapshots_new(vm->lifecycle, store);
     SnapshotsObjectHooks hooks = {
-        .refuses = refuses_while_running,
+        .allows = allows_while_running,
         .serves = live_snapshots_serve,
         .cancel = live_snapshots_cancel,
         .opaque = vm->live,

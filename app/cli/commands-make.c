@@ -3,7 +3,7 @@
 // step (vm_folder_commit) after everything about it was checked, or not at all.
 #include "app/cli/commands.h"
 
-#include "app/client/vm-clone.h"
+#include "engine/config/vm-readers.h"
 #include "app/client/vm-create.h"
 #include "app/client/vm-client.h"
 
@@ -150,7 +150,7 @@ static int run_delete(const CliCall *call)
     if (strcmp(state, "off") != 0)
         return cli_fail_text("the machine %s is %s; stop it first (lodgectl stop %s --force)", name,
                              state, name);
-    if (config && !vm_clone_check_unused(config, &error))
+    if (config && !vm_readers_check_none(config, &error))
         return cli_fail(error);
     return vm_folder_delete(folder, &error) ? CLI_OK : cli_fail(error);
 }

@@ -6,7 +6,7 @@
 #include "app/cli/job.h"
 #include "app/cli/snapshot-tree.h"
 #include "app/client/vm-client.h"
-#include "app/client/vm-clone.h"
+#include "engine/config/vm-readers.h"
 
 #include <stdio.h>
 
@@ -274,7 +274,7 @@ static int run_protect(const CliCall *call)
 {
     static const NodesChange on = { protect, unprotect, is_protected, NULL };
     static const NodesChange off = { unprotect, protect, is_unprotected,
-                                     vm_clone_check_node_unused };
+                                     vm_readers_check_node };
     return change_nodes(call, cli_has(call, "--off") ? &off : &on);
 }
 

@@ -3,7 +3,9 @@
 #include "app/client/snapshots-pin.h"
 
 #include "app/client/snapshots-client.h"
+#include "app/client/vm-client.h"
 #include "engine/config/vm-holds.h"
+#include "engine/config/vm-readers.h"
 
 static bool find_node(LodgeSnapshots1 *proxy, const char *text, SnapshotPin *ret_pin,
                       GError **error)
@@ -21,8 +23,13 @@ static bool find_node(LodgeSnapshots1 *proxy, const char *text, SnapshotPin *ret
 
 bool snapshots_unpin(const char *folder, const SnapshotPin *pin, GError **error)
 {
+    g_autoptr(Config) settings = vm_client_config(folder, NULL);
     if (!pin->protected_now)
         return true;
+    if (settings && !vm_readers_check_node(settings, pin->id, NULL)) {
+        vm_hold_remove(folder, pin->id); // a clone that was made meanwhile needs it
+        return true;
+    }
     // The service may have ended since: it is another connection.
     g_autoptr(LodgeSnapshots1) proxy = snapshots_connect(folder, error);
     bool done = proxy &&

@@ -5,9 +5,7 @@
 #include "app/client/snapshots-client.h"
 #include "app/client/vm-client.h"
 #include "app/client/vm-create.h"
-
-#define LINKED_TO "machine.linked-to"
-#define LINKED_NODE "machine.linked-node"
+#include "engine/config/vm-readers.h"
 
 typedef struct {
     const char *source;
@@ -21,7 +19,7 @@ typedef struct {
 static bool is_identity(const char *name)
 {
     return g_str_equal(name, "machine.name") || g_str_equal(name, "machine.uuid") ||
-           g_str_equal(name, LINKED_TO) || g_str_equal(name, LINKED_NODE) ||
+           g_str_equal(name, VM_LINKED_TO) || g_str_equal(name, VM_LINKED_NODE) ||
            g_str_has_suffix(name, ".mac");
 }
 
@@ -63,7 +61,7 @@ bool vm_clone_settings(const char *source, const Config *settings, VmCloneKind k
         }
     }
     return kind == VM_CLONE_WHOLE ||
-           config_set(config, LINKED_TO, config_string(settings, "machine.uuid"), error);
+           config_set(config, VM_LINKED_TO, config_string(settings, "machine.uuid"), error);
 }
 
 guint64 vm_clone_room(const char *folder)
@@ -78,45 +76,7 @@ guint64 vm_clone_room(const char *folder)
 bool vm_clone_set_node(Config *config, guint64 node, GError **error)
 {
     g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, node);
-    return config_set(config, LINKED_NODE, number, error);
-}
-
-// The name of a machine that reads from the store, NULL: none does. node: from that snapshot, or
-// nobody knows from which; 0: from any. Free with g_free.
-static char *reader_of(const Config *settings, guint64 node)
-{
-    const char *uuid = config_string(settings, "machine.uuid");
-    g_auto(GStrv) names = vm_folder_list();
-    for (char **name = names; *name && *uuid; name++) {
-        g_autofree char *folder = vm_folder_find(*name, NULL);
-        g_autoptr(Config) other = folder ? vm_client_config(folder, NULL) : NULL;
-        if (!other || !g_str_equal(config_string(other, LINKED_TO), uuid))
-            continue;
-        guint64 at = (guint64)config_integer(other, LINKED_NODE);
-        if (!node || !at || at == node)
-            return g_strdup(*name);
-    }
-    return NULL;
-}
-
-bool vm_clone_check_unused(const Config *settings, GError **error)
-{
-    g_autofree char *reader = reader_of(settings, 0);
-    if (reader)
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                    "the machine %s reads what it shares from %s; delete it first, or make a whole "
-                    "copy of it (lodgectl clone)", reader, config_string(settings, "machine.name"));
-    return !reader;
-}
-
-bool vm_clone_check_node_unused(const Config *settings, guint64 node, GError **error)
-{
-    g_autofree char *reader = reader_of(settings, node);
-    if (reader)
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_BUSY,
-                    "the machine %s reads what it shares from this snapshot, which so has to stay; "
-                    "delete %s first, or make a whole copy of it (lodgectl clone)", reader, reader);
-    return !reader;
+    return config_set(config, VM_LINKED_NODE, number, error);
 }
 
 // Of current a node was taken, where the source stands now.

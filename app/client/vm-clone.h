@@ -27,11 +27,6 @@ guint64 vm_clone_room(const char *folder);
 // Notes in a linked copy's settings which of the source's snapshots it stands on.
 bool vm_clone_set_node(Config *config, guint64 node, GError **error);
 
-// Whether nobody reads from the machine's store: it may be deleted. Error names who does.
-bool vm_clone_check_unused(const Config *settings, GError **error);
-// Whether nobody reads from that snapshot in it: its protection may be taken away.
-bool vm_clone_check_node_unused(const Config *settings, guint64 node, GError **error);
-
 // source: the machine's folder. node: the snapshot's identifier; 0: the machine as it is now.
 // linked: the new machine's disks read through to the source's snapshot, which becomes protected;
 // else everything is copied. cancellable: leaves nothing behind. Blocking. Returns the new

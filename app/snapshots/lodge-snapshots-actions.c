@@ -3,7 +3,7 @@
 #include "app/snapshots/lodge-snapshots-private.h"
 
 #include "app/client/vm-client.h"
-#include "app/client/vm-clone.h"
+#include "engine/config/vm-readers.h"
 #include "app/lodge-dialogs.h"
 #include "app/snapshots/lodge-automatic-dialog.h"
 #include "app/snapshots/lodge-changes-dialog.h"
@@ -279,7 +279,7 @@ static gboolean may_unprotect(LodgeSnapshots *self, guint64 id)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(Config) settings = vm_client_config(self->folder, &error);
-    if (settings && vm_clone_check_node_unused(settings, id, &error))
+    if (settings && vm_readers_check_node(settings, id, &error))
         return TRUE;
     lodge_snapshots_fail(self, _("The Snapshot Stays Protected"), error);
     return FALSE;

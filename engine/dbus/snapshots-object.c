@@ -358,10 +358,9 @@ static void method_call(GDBusConnection *connection, const char *sender, const c
 {
     SnapshotsObject *object = opaque;
     used(object);
-    const char *why =
-        object->hooks.refuses ? object->hooks.refuses(object->hooks.opaque, name) : NULL;
-    if (why) {
-        g_autoptr(GError) error = g_error_new_literal(G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, why);
+    g_autoptr(GError) error = NULL;
+    if (object->hooks.allows &&
+        !object->hooks.allows(object->hooks.opaque, name, arguments, &error)) {
         errors_return(invocation, error);
         return;
     }

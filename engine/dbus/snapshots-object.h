@@ -19,8 +19,8 @@ typedef struct {
     void (*used)(void *opaque);
     // Somebody wants the store. May be NULL.
     void (*release)(void *opaque);
-    // Whether a method cannot be served now: one sentence why, or NULL. May be NULL.
-    const char *(*refuses)(void *opaque, const char *method);
+    // Whether a call may be served now; else error says why not. May be NULL.
+    bool (*allows)(void *opaque, const char *method, GVariant *arguments, GError **error);
     // A machine that is on carries out a method itself: true, and snapshots_call_end follows, at
     // once or later. False: the store alone is asked. May be NULL.
     bool (*serves)(void *opaque, SnapshotsCall *call, const char *method, GVariant *arguments);

@@ -5,6 +5,7 @@ which sees what another writes.  clones.py LODGECTL RUNNING"""
 import json
 import os
 import random
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -51,6 +52,23 @@ def disk_of(lodgectl, name):
     return data
 
 
+def is_refused_on_the_bus(lodgectl):
+    name = "org.lodge.Store.m" + json.loads(
+        lodgectl("show", "m", "--json").stdout)["machine.uuid"].replace("-", "")
+    node = str(json.loads(lodgectl("snapshot", "show", "m", "One", "--json").stdout)["id"])
+    said = []
+
+    def is_answered():
+        lodgectl("snapshot", "list", "m")  # the service ends when it is idle
+        result = subprocess.run(
+            ["gdbus", "call", "--session", "--dest", name, "--object-path", "/org/lodge/Snapshots",
+             "--method", "org.lodge.Snapshots1.SetProtected", node, "false"],
+            env=lodgectl.environment, text=True, capture_output=True, timeout=60)
+        said[:] = [result.stderr]
+        return result.returncode == 0 or "reads what it shares" in result.stderr
+    return harness.wait_until(is_answered, 60) and "reads what it shares" in said[0]
+
+
 def births(tap, lodgectl):
     made = []
     for i in range(CLONES):
@@ -64,6 +82,7 @@ def births(tap, lodgectl):
     result = lodgectl("snapshot", "protect", "m", "One", "--off")
     tap.check(result.returncode == 1 and "reads what it shares from this snapshot" in result.stderr,
               "the snapshot that they stand on stays protected", result)
+    tap.check(is_refused_on_the_bus(lodgectl), "also for who asks on the bus")
     tap.check([(m.get("name"), m.get("uuid")) for m in made] ==
               [(f"c{i}", shown[i]["machine.uuid"]) for i in range(CLONES)], "clone --json says which",
               made)

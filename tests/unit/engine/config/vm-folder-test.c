@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "engine/config/vm-folder.h"
+#include "engine/config/vm-readers.h"
 
 #include <gio/gio.h>
 #include <glib/gstdio.h>
@@ -63,6 +64,33 @@ static void links_are_not_followed(void)
     g_rmdir(outside);
 }
 
+#define UUID "11111111-2222-4333-8444-555555555555"
+
+// A linked clone keeps what it stands on, one of another machine does not.
+static void readers(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Config) source = config_new(), reader = config_new();
+    g_assert_true(config_set(source, "machine.uuid", UUID, NULL));
+    make("reader");
+    g_assert_true(vm_readers_check_none(source, &error));
+    g_autofree char *folder = vm_folder_find("reader", NULL);
+    g_autofree char *path = g_build_filename(folder, VM_CONFIG_FILE, NULL);
+    g_assert_true(config_set(reader, VM_LINKED_TO, UUID, NULL));
+    g_assert_true(config_set(reader, VM_LINKED_NODE, "7", NULL));
+    g_assert_true(config_save(reader, path, NULL));
+    g_assert_false(vm_readers_check_none(source, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_BUSY);
+    g_assert_nonnull(strstr(error->message, "reader"));
+    g_assert_false(vm_readers_check_node(source, 7, NULL));
+    g_assert_true(vm_readers_check_node(source, 8, NULL));
+    g_assert_true(config_set(reader, VM_LINKED_NODE, "0", NULL)); // nobody knows which
+    g_assert_true(config_save(reader, path, NULL));
+    g_assert_false(vm_readers_check_node(source, 8, NULL));
+    g_assert_true(vm_folder_delete(folder, NULL));
+    g_assert_true(vm_readers_check_none(source, NULL));
+}
+
 static void names(void)
 {
     static const char *const bad[] = { "", ".hidden", "a/b", "-x", "a\nb", "../up" };
@@ -83,6 +111,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vm-folder/existing-is-refused", existing_is_refused);
     g_test_add_func("/vm-folder/links-are-not-followed", links_are_not_followed);
     g_test_add_func("/vm-folder/names", names);
+    g_test_add_func("/vm-readers/what-they-keep", readers);
     int status = g_test_run();
     g_rmdir(home);
     g_free(home);
