@@ -37,7 +37,9 @@ static const char usage[] =
     "  --node NODE          export: as the disk was in that snapshot\n\n"
     "Status: 0 done, 1 failed, 2 wrong usage. See lodgectl(1).\n";
 
-#define COMPARE_SECONDS 600 // of processor time: what a disk may make us do has an end
+// What a disk may make us do has an end: processor time, and bytes of memory of its own.
+#define COMPARE_SECONDS 600
+#define COMPARE_BYTES (UINT64_C(2) << 30)
 
 typedef struct {
     const char *arguments[4];
@@ -61,10 +63,15 @@ static void catch_signals(void)
     sigaction(SIGHUP, &action, NULL);
 }
 
+static const char *program(void)
+{
+    const char *name = g_getenv("LODGE_PROGRAM_NAME");
+    return name ? name : "lodge-engine";
+}
+
 static int fail(GError *error)
 {
-    const char *prefix = g_getenv("LODGE_PROGRAM_NAME");
-    fprintf(stderr, "%s: %s\n", prefix ? prefix : "lodge-engine", error->message);
+    fprintf(stderr, "%s: %s\n", program(), error->message);
     g_error_free(error);
     return 1;
 }
@@ -289,16 +296,36 @@ static GBytes *compare(const Job *job, StoreNodeId before, StoreNodeId after, GE
     return text ? g_bytes_new_take(text, strlen(text)) : NULL;
 }
 
+static GLogWriterOutput end_for_memory(GLogLevelFlags level, const GLogField *fields, gsize count,
+                                       gpointer data)
+{
+    if (!(level & G_LOG_LEVEL_ERROR))
+        return g_log_writer_default(level, fields, count, data);
+    fprintf(stderr, "%s: the disks have more to compare than fits into %u MiB of memory\n",
+            program(), (unsigned)(COMPARE_BYTES >> 20));
+    _exit(1);
+}
+
+static void limit_comparison(void)
+{
+    const struct rlimit seconds = { COMPARE_SECONDS, COMPARE_SECONDS };
+    const struct rlimit bytes = { COMPARE_BYTES, COMPARE_BYTES };
+    setrlimit(RLIMIT_CPU, &seconds);
+#ifndef __SANITIZE_ADDRESS__ // whose shadow is larger
+    setrlimit(RLIMIT_DATA, &bytes);
+#endif
+    g_log_set_writer_func(end_for_memory, NULL, NULL);
+}
+
 // STORE NODE NODE. It changes nothing, so that a signal may end it anywhere.
 static int run_compare(const Job *job)
 {
-    const struct rlimit seconds = { COMPARE_SECONDS, COMPARE_SECONDS };
     uint64_t before, after;
     GError *error = NULL;
     if (!g_ascii_string_to_unsigned(job->arguments[1], 10, 0, G_MAXUINT64, &before, &error) ||
         !g_ascii_string_to_unsigned(job->arguments[2], 10, 0, G_MAXUINT64, &after, &error))
         return fail(error);
-    setrlimit(RLIMIT_CPU, &seconds);
+    limit_comparison();
     g_autoptr(GBytes) output = compare(job, before, after, &error);
     if (!output)
         return fail(error);
