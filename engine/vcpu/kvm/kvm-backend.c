@@ -42,8 +42,7 @@ static char *backend_probe(void)
     int version = ioctl(fd, KVM_GET_API_VERSION, 0);
     int user_memory = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY);
     int msrs = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_USER_SPACE_MSR);
-    int vm = ioctl(fd, KVM_CREATE_VM, 0);
-    int vm_errno = errno;
+    int vm = kvm_call(fd, KVM_CREATE_VM, NULL);
     if (vm >= 0)
         close(vm);
     close(fd);
@@ -53,7 +52,7 @@ static char *backend_probe(void)
     if (msrs <= 0)
         return g_strdup("/dev/kvm cannot hand over MSR accesses (Linux 5.10 or later is needed)");
     if (vm < 0)
-        return g_strdup_printf("/dev/kvm makes no virtual machine: %s", g_strerror(vm_errno));
+        return g_strdup_printf("/dev/kvm makes no virtual machine: %s", g_strerror(-vm));
     return NULL;
 }
 
@@ -151,7 +150,7 @@ static BackendVm *backend_vm_create(const BackendVmConfig *config, GError **erro
     vm->fd = -1;
     vm->system_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (vm->system_fd >= 0)
-        vm->fd = ioctl(vm->system_fd, KVM_CREATE_VM, 0);
+        vm->fd = kvm_call(vm->system_fd, KVM_CREATE_VM, NULL);
     int run_size = vm->fd < 0 ? -1 : ioctl(vm->system_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (run_size <= 0) {
         g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "/dev/kvm: %s",
@@ -214,7 +213,7 @@ static BackendVcpu *backend_vcpu_create(BackendVm *vm, unsigned cpu, GError **er
     BackendVcpu *vcpu = g_new0(BackendVcpu, 1);
     vcpu->vm = vm;
     vcpu->index = cpu;
-    vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, cpu);
+    vcpu->fd = kvm_call(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)cpu);
     int result = vcpu->fd < 0 ? -errno : set_cpuid(vcpu);
     if (result >= 0) {
         void *page = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -463,8 +462,8 @@ static uint64_t backend_tsc(BackendVcpu *vcpu)
 static uint64_t backend_tsc_hz(void)
 {
     int khz = -1, system_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    int vm_fd = system_fd < 0 ? -1 : ioctl(system_fd, KVM_CREATE_VM, 0);
-    int vcpu_fd = vm_fd < 0 ? -1 : ioctl(vm_fd, KVM_CREATE_VCPU, 0);
+    int vm_fd = system_fd < 0 ? -1 : kvm_call(system_fd, KVM_CREATE_VM, NULL);
+    int vcpu_fd = vm_fd < 0 ? -1 : kvm_call(vm_fd, KVM_CREATE_VCPU, NULL);
     if (vcpu_fd >= 0) {
         khz = ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
         close(vcpu_fd);

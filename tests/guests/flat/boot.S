@@ -62,6 +62,9 @@ loaded:
     movw $0x3f2, %dx        // floppy motor off: no late interrupts from it
     movb $0x0c, %al
     outb %al, %dx
+    movb $0xff, %al         // nor from any device, until a guest wants them
+    outb %al, $0x21
+    outb %al, $0xa1
     ljmp $0x1000, $0        // start16, the first byte of the second part
 
 drive:  .byte 0
