@@ -56,7 +56,7 @@ bool bt_block_check(BtBlock *block, const uint8_t *host, const uint8_t *host_sec
 bool bt_block_is_in_checked_page(const BtVm *vm, uint64_t physical, unsigned size_second,
                                  uint64_t physical_second);
 
-#define BT_KEY_BITS 14 // of the mode key, see below
+#define BT_KEY_BITS 16 // of the mode key, see below
 #define BT_BLOCK_WRITES_BITS (32 - BT_KEY_BITS)
 #define BT_NO_BLOCK_KEY UINT64_MAX // no block has it: until the run loop's next turn
 
@@ -95,6 +95,8 @@ enum {
                            // written, CS excepted); all set in long mode
     BT_KEY_ALONE = 1 << 12, // one instruction
     BT_KEY_RING_0 = 1 << 13, // CPL 0
+    BT_KEY_FULL_FS = 1 << 14, // any base, limit 4 GiB, may be read and written; set in long mode
+    BT_KEY_FULL_GS = 1 << 15,
 };
 
 static inline unsigned bt_block_jump_index(uint64_t linear)

@@ -24,9 +24,9 @@ static void clear_request(BtCpu *cpu, uint32_t bits)
 
 // ---- What blocks depend on ----
 
-static bool segment_is_flat(const BtSegment *s, unsigned allows)
+static bool segment_is_full(const BtSegment *s, unsigned allows)
 {
-    return s->base == 0 && s->low == 0 && s->high >= UINT32_MAX && (s->allows & allows) == allows;
+    return s->low == 0 && s->high >= UINT32_MAX && (s->allows & allows) == allows;
 }
 
 static uint32_t make_mode_key(const BtCpu *cpu)
@@ -38,12 +38,16 @@ static uint32_t make_mode_key(const BtCpu *cpu)
     else if (cpu->cpl == 0)
         key |= BT_KEY_RING_0;
     if (cpu->mode == BT_MODE_LONG)
-        return key | 0xfu << BT_KEY_FLAT_SHIFT;
+        return key | 0xfu << BT_KEY_FLAT_SHIFT | BT_KEY_FULL_FS | BT_KEY_FULL_GS;
     for (unsigned i = VCPU_ES; i <= VCPU_DS; i++) {
         unsigned allows = i == VCPU_CS ? 0 : BT_ALLOW_READ | BT_ALLOW_WRITE;
-        if (segment_is_flat(&cpu->segment[i], allows))
+        if (cpu->segment[i].base == 0 && segment_is_full(&cpu->segment[i], allows))
             key |= 1u << (BT_KEY_FLAT_SHIFT + i);
     }
+    if (segment_is_full(&cpu->segment[VCPU_FS], BT_ALLOW_READ | BT_ALLOW_WRITE))
+        key |= BT_KEY_FULL_FS;
+    if (segment_is_full(&cpu->segment[VCPU_GS], BT_ALLOW_READ | BT_ALLOW_WRITE))
+        key |= BT_KEY_FULL_GS;
     return key;
 }
 

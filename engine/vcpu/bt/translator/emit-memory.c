@@ -14,6 +14,14 @@ static bool flat(const BtDraft *d, unsigned segment)
     return d->unit->key >> (BT_KEY_FLAT_SHIFT + segment) & 1;
 }
 
+// Whether an access through FS or GS keeps the segment's limit, outside of 64-bit mode.
+static bool keeps_limit(const BtDraft *d, const BtInsn *address, unsigned bytes)
+{
+    uint32_t full = address->segment == VCPU_FS ? BT_KEY_FULL_FS : BT_KEY_FULL_GS;
+    return address->base == BT_REG_ZERO && address->index == BT_REG_ZERO && bytes &&
+           (d->unit->key & full) && (uint32_t)address->displacement <= UINT32_MAX - (bytes - 1);
+}
+
 bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned operand,
                           BtAccess *ret_access)
 {
@@ -25,8 +33,8 @@ bool bt_access_of_operand(const BtDraft *d, const BtGuestInsn *g, unsigned opera
     BtInsn address = { .length = insn->length };
     bt_select_memory(o, &address);
     if (address.segment == VCPU_FS || address.segment == VCPU_GS) {
-        if (!bt_draft_long(d))
-            return false; // their limits
+        if (!bt_draft_long(d) && !keeps_limit(d, &address, o->size / 8))
+            return false;
     } else if (!flat(d, address.segment) || (address.segment == VCPU_CS && !bt_draft_long(d))) {
         return false; // a code segment cannot be written and may be unreadable
     }

@@ -276,6 +276,59 @@ static void test_stack_protected(void)
     g_assert_cmphex(le32_read(bt_harness_at(h, BT_HARNESS_STACK - 16)), ==, BT_HARNESS_STACK - 4);
 }
 
+// By FS and GS with a base, to the last byte of 4 GiB and beyond it, and through a small limit.
+GUEST(thread_data, 32,
+      "mov $100, %ecx\n 1: addl $3, %fs:0x10\n mov %gs:0x20, %eax\n add %eax, %ebx\n"
+      "mov %gs:0xfffffffc, %eax\n add %eax, %edx\n call *%fs:0x18\n dec %ecx\n jnz 1b\n"
+      "jmp 3f\n 2: inc %esi\n ret\n 3:\n")
+GUEST(over_the_limit, 32, "inc %edi\n mov %gs:0xfffffffd, %eax\n inc %edi\n")
+GUEST(small_limit, 32, "inc %edi\n mov %fs:0x10, %eax\n inc %edi\n mov %fs:0x18, %eax\n")
+
+static void set_thread_segments(VcpuState *s, uint32_t fs_limit)
+{
+    s->segment[VCPU_FS] = s->segment[VCPU_GS] = s->segment[VCPU_DS];
+    s->segment[VCPU_FS].base = BT_HARNESS_DATA;
+    s->segment[VCPU_FS].limit = fs_limit;
+    s->segment[VCPU_GS].base = BT_HARNESS_DATA + 0x100;
+}
+
+static void test_thread_data(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    VcpuState *s = bt_harness_state(h, BT_HARNESS_PROTECTED_32);
+    set_thread_segments(s, UINT32_MAX);
+    le32_write(bt_harness_at(h, BT_HARNESS_DATA + 0x120), 7);
+    le32_write(bt_harness_at(h, BT_HARNESS_DATA + 0xfc), 5);
+    size_t size = (size_t)(thread_data_end - thread_data);
+    le32_write(bt_harness_at(h, BT_HARNESS_DATA + 0x18), (uint32_t)(BT_HARNESS_CODE + size - 2));
+    bt_harness_code(h, BT_HARNESS_CODE, thread_data, size);
+    bt_harness_run(h);
+    g_assert_cmpuint(le32_read(bt_harness_at(h, BT_HARNESS_DATA + 0x10)), ==, 300);
+    g_assert_cmpuint(s->gpr[VCPU_RBX], ==, 700);
+    g_assert_cmpuint(s->gpr[VCPU_RDX], ==, 500);
+    g_assert_cmpuint(s->gpr[VCPU_RSI], ==, 100);
+}
+
+static void test_thread_data_limits(void)
+{
+    g_autoptr(BtHarness) h = bt_harness_new();
+    for (unsigned small = 0; small < 2; small++) {
+        VcpuState *s = bt_harness_state(h, BT_HARNESS_PROTECTED_32);
+        set_thread_segments(s, small ? 0x17 : UINT32_MAX);
+        s->gpr[VCPU_RDI] = 0;
+        s->idtr = (VcpuTable){ .base = 0, .limit = 0 }; // a fault ends in a triple fault
+        if (small)
+            bt_harness_code(h, BT_HARNESS_CODE, small_limit,
+                            (size_t)(small_limit_end - small_limit));
+        else
+            bt_harness_code(h, BT_HARNESS_CODE, over_the_limit,
+                            (size_t)(over_the_limit_end - over_the_limit));
+        bt_harness_run_any(h);
+        g_assert_cmpuint(h->exit.reason, ==, VCPU_EXIT_SHUTDOWN);
+        g_assert_cmpuint(s->gpr[VCPU_RDI], ==, small ? 2 : 1);
+    }
+}
+
 GUEST(popf_bits, 64,
       "pushfq\n pop %rax\n"
       "push $0x3ff0d5\n andq $~0x20100, (%rsp)\n popfq\n pushfq\n pop %rbx\n push $2\n popfq\n")
@@ -639,6 +692,8 @@ int main(int argc, char **argv)
     g_test_add_func("/bt-run/stack/long", test_stack_long);
     g_test_add_func("/bt-run/stack/protected", test_stack_protected);
     g_test_add_func("/bt-run/stack/popf", test_popf);
+    g_test_add_func("/bt-run/segments/thread-data", test_thread_data);
+    g_test_add_func("/bt-run/segments/thread-data-limits", test_thread_data_limits);
     g_test_add_func("/bt-run/changed-code/next-instruction", test_patch_next);
     g_test_add_func("/bt-run/changed-code/loop", test_patch_loop);
     g_test_add_func("/bt-run/changed-code/string", test_patch_string);
